@@ -1,0 +1,104 @@
+"""Every bound of the system, unit in the name, the reason in the line above it."""
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+# ---- blocks and pads ------------------------------------------------------------------------
+
+# Smaller device keys are gathered: agreeing on a block costs about 200 pad bytes, 5 % of 4 KiB.
+BLOCK_BYTES_MIN: Final = 4 * KIB
+# One block is held in memory while it is stored; a device that claims more is at fault.
+BLOCK_BYTES_MAX: Final = 4 * MIB
+# A unit has a data key and slot of its own, and is the step in which pads are opened and burnt.
+UNIT_BYTES_MIN: Final = 4 * KIB
+UNIT_BYTES_MAX: Final = 64 * KIB
+# A block is at most this many units, so that a window can be a small share of the level.
+UNITS_PER_BLOCK: Final = 16
+# Blocks at one end only, waiting for the other: bounds memory against a peer that is down.
+HELD_BLOCKS_MAX: Final = 4096
+# Default ceiling of one link's pool; the device is not read while it is full.
+POOL_BYTES_MAX: Final = 1024 * MIB
+# Kept in each direction for the nodes' own frames: a drained link can still agree on a block.
+RESERVE_BYTES: Final = 8 * KIB
+# Within the opened window, key draws leave this much for grants and acknowledgements.
+WINDOW_RESERVE_BYTES: Final = 2 * KIB
+# A window is at most this share of the level above the reserve: a crash burns at most a window.
+WINDOW_SHARE: Final = 16
+# Windows larger than this gain no speed and burn more at a crash.
+WINDOW_BYTES_MAX: Final = 8 * MIB
+# A block at one end only is destroyed after this long (seconds of the slowest published link).
+BLOCK_EXPIRY_MS: Final = 60 * 60 * 1000
+# Different blocks under one id: from this many in a row on, the link is stopped and alarmed.
+MISMATCHES_MAX: Final = 3
+# Forged or broken frames in one session before the link stops (each passes with p < 2**-80).
+FORGERIES_MAX: Final = 16
+
+# ---- hand-carried secret --------------------------------------------------------------------
+
+HASH_KEY_BYTES: Final = 32
+# Enough for several hundred frames each way, and some restarts, before the first block.
+SECRET_PAD_BYTES: Final = 64 * KIB
+SECRET_BYTES: Final = HASH_KEY_BYTES + 2 * SECRET_PAD_BYTES
+# A link remembers the secrets it used, to refuse them.
+SECRETS_PER_LINK_MAX: Final = 1000
+
+# ---- frames between nodes -------------------------------------------------------------------
+
+MAC_KEY_BYTES: Final = 32
+TAG_BYTES: Final = 16
+# A frame is bounded before it is parsed.
+FRAME_BYTES_MAX: Final = 256 * KIB
+# Messages of one frame: what a batch of offers needs.
+FRAME_SECRET_BYTES_MAX: Final = 64 * KIB
+MESSAGES_PER_FRAME_MAX: Final = 1024
+ENTRIES_PER_MESSAGE_MAX: Final = 512
+# Messages waiting for pad; past it the session is ended and resumed from the marks.
+OUTBOX_MESSAGES_MAX: Final = 65536
+# Silence of a neighbour during the hello.
+HELLO_TIMEOUT_MS: Final = 10_000
+
+# ---- streams --------------------------------------------------------------------------------
+
+CHUNK_BYTES_DEFAULT: Final = 32
+# A chunk is drawn from one window, and is one answer in memory.
+CHUNK_BYTES_MAX: Final = 1 * MIB
+# Chunks are sealed in units of about this size, so that destroying one keeps the others.
+CHUNK_UNIT_BYTES: Final = 64 * KIB
+STREAMS_MAX: Final = 100_000
+STREAMS_PER_APPLICATION_MAX: Final = 1000
+# Undelivered key made ahead for one stream.
+STOCK_BYTES_MAX: Final = 8 * MIB
+STOCK_CHUNKS_MIN: Final = 4
+# One designation names at most this many chunks.
+DESIGNATION_CHUNKS_MAX: Final = 65_536
+# Largest index (ETSI GS QKD 004 table 1: uint32).
+INDEX_MAX: Final = 2**32 - 1
+REQUESTS_WAITING_MAX: Final = 10_000
+REQUESTS_PER_STREAM_MAX: Final = 64
+# Agreed Timeout when none, or more than the cap, is asked for.
+TIMEOUT_DEFAULT_MS: Final = 5_000
+TIMEOUT_MAX_MS: Final = 60_000
+# Life of undelivered keys when none is asked for.
+TTL_DEFAULT_S: Final = 24 * 60 * 60
+TTL_MAX_S: Final = 30 * 24 * 60 * 60
+# What was delivered is unreadable in the files after this long at the most (I6).
+DESTROY_WITHIN_MS: Final = 60_000
+# A closed stream's KSID is refused for this long (tombstone).
+TOMBSTONE_MS: Final = 30 * 24 * 60 * 60 * 1000
+
+# ---- shell ----------------------------------------------------------------------------------
+
+# The pump wakes at least this often.
+TICK_MS: Final = 100
+# Events waiting for the pump; senders wait (devices, peers) or are refused (applications).
+INBOX_EVENTS_MAX: Final = 4096
+# Events handled for one commit: bounds the time to the first answer of a batch.
+BATCH_EVENTS_MAX: Final = 256
+
+
+def unit_bytes(block_bytes: int) -> int:
+    """The unit in which a block of this length is sealed: the same at both ends."""
+    unit = -(-block_bytes // UNITS_PER_BLOCK)
+    return min(max(unit, UNIT_BYTES_MIN), UNIT_BYTES_MAX)

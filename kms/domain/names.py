@@ -1,0 +1,95 @@
+"""Identities, parsed once where they enter, then carried as types.
+
+A parser returns the identity or raises ``BadName``: there is no half-checked name in the system.
+"""
+
+import re
+from typing import NewType
+from uuid import UUID
+
+from kms.domain.errors import BadName
+
+NodeId = NewType("NodeId", str)
+"""One running ``kms`` (Y.3800: the KM of a QKD node; ETSI GS QKD 014: KME)."""
+
+LinkId = NewType("LinkId", str)
+"""Two neighbour nodes, ``smaller~larger``: the same name at both ends."""
+
+SAEId = NewType("SAEId", str)
+"""The customer, known by the URI SAN of its certificate; at most 64 characters (GS QKD 020)."""
+
+DeviceId = NewType("DeviceId", str)
+"""One local QKD device, by the name that the node's configuration gives it."""
+
+BlockId = NewType("BlockId", UUID)
+"""Bits from a device pair, the same id at both ends."""
+
+KSID = NewType("KSID", UUID)
+"""Key_stream_ID, UUID version 4 (ETSI GS QKD 004 V2.1.1 table 2). Not secret."""
+
+MaterialId = NewType("MaterialId", str)
+"""A name under which the storage port keeps sealed bits. Never reused."""
+
+SecretId = NewType("SecretId", str)
+"""A secret carried to both ends of a link by hand; each is used once."""
+
+_NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+_SAE = re.compile(r"[a-z][a-z0-9+.-]*:[A-Za-z0-9._~:/?#@!$&'()*+,;=%\[\]-]+")
+_SAE_LENGTH_MAX = 64
+_SECRET = re.compile(r"[0-9a-f]{32}")
+
+
+def node_id(text: object) -> NodeId:
+    """The node's name: 1 to 32 letters, digits, ``-`` and ``_``, not beginning with a sign."""
+    if not isinstance(text, str) or not _NODE.fullmatch(text):
+        raise BadName("node", text, "1 to 32 of A-Z a-z 0-9 - _, beginning with a letter or digit")
+    return NodeId(text)
+
+
+def sae_id(text: object) -> SAEId:
+    """The application's URI (GS QKD 004 table 1; length limit of GS QKD 020)."""
+    if not isinstance(text, str) or len(text) > _SAE_LENGTH_MAX or not _SAE.fullmatch(text):
+        raise BadName("application", text, "a URI of at most 64 characters, such as sae:app.site")
+    return SAEId(text)
+
+
+def ksid(text: object) -> KSID:
+    """The stream's UUID version 4, in the canonical or the 32-digit spelling."""
+    try:
+        if not isinstance(text, str) or len(text) > 36:
+            raise ValueError
+        value = UUID(text)
+    except ValueError:
+        raise BadName("Key_stream_ID", text, "a UUID version 4") from None
+    if value.version != 4:
+        raise BadName("Key_stream_ID", text, "a UUID version 4")
+    return KSID(value)
+
+
+def block_id(text: object) -> BlockId:
+    """The block's UUID, any version."""
+    try:
+        if not isinstance(text, str) or len(text) > 36:
+            raise ValueError
+        return BlockId(UUID(text))
+    except ValueError:
+        raise BadName("block", text, "a UUID") from None
+
+
+def secret_id(text: object) -> SecretId:
+    """The name of a hand-carried secret: 32 lower-case hexadecimal digits."""
+    if not isinstance(text, str) or not _SECRET.fullmatch(text):
+        raise BadName("link secret", text, "32 lower-case hexadecimal digits")
+    return SecretId(text)
+
+
+def link_id(one: NodeId, other: NodeId) -> LinkId:
+    """The link between two different nodes, the same whichever end asks."""
+    if one == other:
+        raise BadName("link", one, "two different nodes")
+    return LinkId("~".join(sorted((one, other))))
+
+
+def leader_of(link: LinkId) -> NodeId:
+    """The end that appends blocks and breaks ties: the smaller node name."""
+    return NodeId(link.split("~")[0])

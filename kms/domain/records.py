@@ -1,0 +1,147 @@
+"""Everything that the node remembers across a crash, one row each; no key bits.
+
+A record class is a table, ``KEY`` names its primary key. Storage keeps the latest record per key;
+``Node`` is rebuilt from all of them. Times are wall ms, for a person and for expiry.
+"""
+
+from enum import Enum
+from typing import ClassVar
+
+import attrs
+
+from kms.domain.direction import Direction
+from kms.domain.lifecycle import KeyState
+from kms.domain.names import KSID, BlockId, DeviceId, LinkId, MaterialId, NodeId, SAEId
+from kms.domain.status import QoS
+
+
+class LinkState(Enum):
+    """Whether a link's pads may be used."""
+
+    NEW = "new"
+    """no secret yet: nothing can be sealed"""
+    OPEN = "open"
+    DOUBTED = "doubted"
+    """stopped by an alarm; a second secret opens a new epoch"""
+
+
+class BlockState(Enum):
+    """How far a block got."""
+
+    HELD = "held"
+    """at this end, not agreed"""
+    AGREED = "agreed"
+    """appended: part of a pad"""
+
+
+@attrs.frozen(kw_only=True)
+class NodeRecord:
+    KEY: ClassVar[tuple[str, ...]] = ("node",)
+    node: NodeId
+    boot: int
+    """starts of this store so far"""
+
+
+@attrs.frozen(kw_only=True)
+class LinkRecord:
+    KEY: ClassVar[tuple[str, ...]] = ("link",)
+    link: LinkId
+    state: LinkState
+    epoch: int
+    """1 from the first secret on; raised by each new secret and by each burn of an old store"""
+    secrets: tuple[str, ...] = ()
+    """ids of the secrets used so far, newest last: none is taken twice"""
+    hash_key: MaterialId | None = None
+    """where the universal-hash key of this epoch is kept"""
+    log_count: int = 0
+    """appends of this epoch"""
+    log_hash: bytes = b""
+    reason: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class BlockRecord:
+    KEY: ClassVar[tuple[str, ...]] = ("link", "block_id")
+    link: LinkId
+    block_id: BlockId
+    state: BlockState
+    length: int
+    material: MaterialId
+    device: DeviceId | None
+    """None: from the hand-carried secret"""
+    origin: str
+    """quantum, post-quantum, classical, secret"""
+    qber: float | None
+    received_ms: int
+    seq: int | None = None
+    """place in the append log of the epoch"""
+    direction: Direction | None = None
+    start: int | None = None
+    """first pad offset, bytes"""
+    log_hash: bytes = b""
+    """hash of the append log up to and including this block"""
+
+
+@attrs.frozen(kw_only=True)
+class PadRecord:
+    KEY: ClassVar[tuple[str, ...]] = ("link", "direction")
+    link: LinkId
+    direction: Direction
+    granted: int
+    """I1: no byte below this offset is used again after a restart. At the reader: the grant it
+    gave. At the writer: the highest grant it has acted on."""
+    end: int
+    """first offset after the last append"""
+
+
+@attrs.frozen(kw_only=True)
+class StreamRecord:
+    KEY: ClassVar[tuple[str, ...]] = ("ksid",)
+    ksid: KSID
+    link: LinkId
+    local: SAEId
+    remote: SAEId
+    designates: bool
+    """this end allocates the stream's chunks, from the pad it writes"""
+    qos: QoS
+    next_index: int
+    """chunks designated so far"""
+    local_joined: bool
+    remote_joined: bool
+    local_closed: bool
+    remote_closed: bool
+    created_ms: int
+    touched_ms: int
+    """last request of the local application"""
+    closed_ms: int | None = None
+    reason: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class KeyRunRecord:
+    """Neighbouring chunks of one stream in one life-cycle state (never a row per key)."""
+
+    KEY: ClassVar[tuple[str, ...]] = ("ksid", "first")
+    ksid: KSID
+    first: int
+    count: int
+    state: KeyState
+    material: MaterialId | None
+    material_first: int
+    """index of the chunk at offset 0 of the material"""
+    created_ms: int
+    expires_ms: int | None
+    since_ms: int
+    """when the state was entered"""
+    reason: str
+
+
+Record = NodeRecord | LinkRecord | BlockRecord | PadRecord | StreamRecord | KeyRunRecord
+RECORDS: tuple[type[Record], ...] = (
+    NodeRecord,
+    LinkRecord,
+    BlockRecord,
+    PadRecord,
+    StreamRecord,
+    KeyRunRecord,
+)

@@ -1,0 +1,76 @@
+"""What an application may ask of the node, and what it is told.
+
+The three functions of ETSI GS QKD 004 V2.1.1 clause 6.1, free of any transport. Northbound
+adapters parse into these and render these; they add nothing of their own.
+"""
+
+import attrs
+
+from kms.domain.names import KSID, SAEId
+from kms.domain.secret import Secret
+from kms.domain.status import QoS, Status
+
+
+@attrs.frozen(kw_only=True)
+class OpenConnect:
+    """OPEN_CONNECT. ``ksid`` None: the KMS generates one."""
+
+    source: SAEId
+    destination: SAEId
+    qos: QoS
+    ksid: KSID | None = None
+
+
+@attrs.frozen(kw_only=True)
+class GetKey:
+    """GET_KEY. ``index`` None: the next chunk this side has not read.
+
+    ``metadata_size``: bytes the caller offers for metadata; 0 none wanted, None no limit.
+    """
+
+    ksid: KSID
+    index: int | None = None
+    metadata_size: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Close:
+    """CLOSE."""
+
+    ksid: KSID
+
+
+@attrs.frozen(kw_only=True)
+class OpenReply:
+    """Answer to OPEN_CONNECT: the stream's KSID and the QoS that holds, or is proposed (7)."""
+
+    status: Status
+    message: str
+    qos: QoS
+    ksid: KSID | None = None
+
+
+@attrs.frozen(kw_only=True)
+class KeyReply:
+    """Answer to GET_KEY. ``key`` is there exactly when ``status`` is SUCCESS."""
+
+    status: Status
+    message: str
+    index: int = 0
+    key: Secret | None = None
+    metadata: bytes = b""
+    """UTF-8 JSON, table 3: age in ms, hops; empty when none was asked for or agreed"""
+    metadata_size: int = 0
+    """bytes of metadata, or with status 8 the bytes needed"""
+
+
+@attrs.frozen(kw_only=True)
+class CloseReply:
+    """Answer to CLOSE."""
+
+    status: Status
+    message: str
+
+
+Request = OpenConnect | GetKey | Close
+Reply = OpenReply | KeyReply | CloseReply
