@@ -1,0 +1,54 @@
+"""What a stream sees of its link: a place to send messages and to draw key from."""
+
+from typing import Protocol
+
+from kms.domain.names import LinkId, NodeId
+from kms.domain.outbox import Outbox
+from kms.domain.secret import Secret
+from kms.domain.wire import Designate, Message
+
+
+class Channel(Protocol):
+    """One link, as the streams above it see it. Implemented by ``link.Link``."""
+
+    @property
+    def link(self) -> LinkId: ...
+
+    @property
+    def peer(self) -> NodeId: ...
+
+    @property
+    def up(self) -> bool:
+        """Both hellos are durable: messages flow."""
+        ...
+
+    @property
+    def alarmed(self) -> str:
+        """Why no key of this link may be served (I13); empty when it may."""
+        ...
+
+    def send(self, message: Message) -> None:
+        """Queued for the next frame; lost if the session ends (streams say it all again after
+        the next hello)."""
+        ...
+
+    def drawable(self) -> int:
+        """Most bytes that ``draw`` would give now."""
+        ...
+
+    def level(self) -> int:
+        """Unspent bytes above the reserve in the pad this end writes, opened or not."""
+        ...
+
+    def want(self, length: int) -> None:
+        """A draw of this many bytes is waited for: the window should grow to hold it."""
+        ...
+
+    def rate_bps(self) -> float:
+        """Agreed key, bit/s, averaged over the last minute or so."""
+        ...
+
+    def draw(self, message: Designate, length: int, out: Outbox) -> Secret | None:
+        """The ``length`` pad bytes that the peer will take for ``message``, or None if the window
+        does not hold them. A frame with everything queued and ``message`` is in ``out``."""
+        ...

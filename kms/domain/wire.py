@@ -1,0 +1,219 @@
+"""Messages between two nodes: bounded, versioned, strict to read.
+
+Rules: every message is an array of typed fields with bounds in the type, so that reading checks
+everything there is to check about one message alone; unknown tags, missing or extra fields and
+trailing bytes are a ``PeerFault`` and change nothing (I9). The encoding is MessagePack by msgspec
+(docs/adr/0003). ``Hello`` and ``Welcome`` go outside the pads, under TLS only; all else is in the
+secret part of frames (NFR-1).
+"""
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from kms.domain import limits
+from kms.domain.errors import PeerFault
+
+PROTOCOLS: Final = ("kms/1",)
+"""Protocol versions this node speaks, best first."""
+
+UUIDBytes = Annotated[bytes, Meta(min_length=16, max_length=16)]
+Hash = Annotated[bytes, Meta(min_length=0, max_length=32)]
+Tag = Annotated[bytes, Meta(min_length=16, max_length=16)]
+Offset = Annotated[int, Meta(ge=0, lt=2**62)]
+Count = Annotated[int, Meta(ge=0, lt=2**32)]
+U32 = Annotated[int, Meta(ge=0, lt=2**32)]
+SAEText = Annotated[str, Meta(min_length=1, max_length=64)]
+Text = Annotated[str, Meta(max_length=200)]
+_ENTRIES = Meta(max_length=limits.ENTRIES_PER_MESSAGE_MAX)
+
+
+class PadState(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """What one end knows of one pad."""
+
+    granted: Offset
+    mark: Offset
+    end: Offset
+
+
+class Hello(Struct, array_like=True, frozen=True, tag=1, forbid_unknown_fields=True):
+    """First message of a session, from both ends. It can only raise marks."""
+
+    protocols: Annotated[list[Annotated[str, Meta(max_length=16)]], Meta(max_length=8)]
+    node: Annotated[str, Meta(max_length=32)]
+    link: Annotated[str, Meta(max_length=65)]
+    boot: U32
+    """starts of the sender's store"""
+    seen_boot: U32
+    """the receiver's boot whose window the sender still holds in memory; 0 none"""
+    epoch: U32
+    secret_id: Annotated[str, Meta(max_length=32)]
+    """newest secret used"""
+    log_count: Count
+    log_hash: Hash
+    from_leader: PadState
+    to_leader: PadState
+
+
+class Welcome(Struct, array_like=True, frozen=True, tag=2, forbid_unknown_fields=True):
+    """Second message: what both hellos come to, as the sender has made it durable."""
+
+    protocol: Annotated[str, Meta(max_length=16)]
+    epoch: U32
+    log_count: Count
+    start: Offset
+    """first offset, in the pad that the sender reads, that may still be used"""
+    granted: Offset
+    """the sender's grant for that pad"""
+
+
+class Grant(Struct, array_like=True, frozen=True, tag=3, forbid_unknown_fields=True):
+    """The sender of this message has durably granted its neighbour's pad up to here (I1)."""
+
+    granted: Offset
+
+
+class OfferEntry(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    block_id: UUIDBytes
+    length: Count
+    tag: Tag
+
+
+class Offer(Struct, array_like=True, frozen=True, tag=4, forbid_unknown_fields=True):
+    """The follower holds these blocks durably; universal-hash tags of their bits."""
+
+    entries: Annotated[list[OfferEntry], _ENTRIES]
+
+
+class AppendEntry(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    block_id: UUIDBytes
+    seq: Count
+    to_leader: bool
+    start: Offset
+    length: Count
+
+
+class Append(Struct, array_like=True, frozen=True, tag=5, forbid_unknown_fields=True):
+    """The leader has appended these blocks, durably; in order of ``seq``."""
+
+    entries: Annotated[list[AppendEntry], _ENTRIES]
+
+
+class Appended(Struct, array_like=True, frozen=True, tag=6, forbid_unknown_fields=True):
+    """The follower has appended up to ``count`` entries, durably. ``missing``: of these, the
+    ones whose block it no longer holds: burnt at both ends."""
+
+    count: Count
+    missing: Annotated[list[Count], _ENTRIES]
+
+
+class Differ(Struct, array_like=True, frozen=True, tag=7, forbid_unknown_fields=True):
+    """The leader found other bits or another length under these ids: destroyed at both ends."""
+
+    block_ids: Annotated[list[UUIDBytes], _ENTRIES]
+
+
+class Burnt(Struct, array_like=True, frozen=True, tag=8, forbid_unknown_fields=True):
+    """The sender cannot read this range of the pad it reads: never granted, never used."""
+
+    start: Offset
+    length: Count
+
+
+class Announce(Struct, array_like=True, frozen=True, tag=16, forbid_unknown_fields=True):
+    """The sender has this stream. Idempotent; answered by ``Verdict``."""
+
+    ksid: UUIDBytes
+    local: SAEText
+    """the sender's application"""
+    remote: SAEText
+    designates: bool
+    """the sender allocates the chunks"""
+    qos: Annotated[list[U32], Meta(min_length=7, max_length=7)]
+    mimetype: Annotated[str, Meta(max_length=64)]
+    next_index: Count
+    joined: bool
+
+
+class Verdict(Struct, array_like=True, frozen=True, tag=17, forbid_unknown_fields=True):
+    """Answer to ``Announce``: status 0 the receiver has the stream durably; else refused."""
+
+    ksid: UUIDBytes
+    status: U32
+    reason: Text
+    joined: bool
+
+
+class Mark(Struct, array_like=True, frozen=True, tag=18, forbid_unknown_fields=True):
+    """How far the sender is with a stream: chunks it holds durably, and its application."""
+
+    ksid: UUIDBytes
+    next_index: Count
+    joined: bool
+    closed: bool
+
+
+class Marked(Struct, array_like=True, frozen=True, tag=19, forbid_unknown_fields=True):
+    """After a hello: the sender has sent a ``Mark`` for every open stream of the link."""
+
+
+class Designate(Struct, array_like=True, frozen=True, tag=20, forbid_unknown_fields=True):
+    """The next chunks of a stream are the pad bytes right behind the frame that carries this,
+    ``count`` times Key_chunk_size, after those of earlier designations in the frame."""
+
+    ksid: UUIDBytes
+    first: Count
+    count: Count
+
+
+Message = (
+    Grant
+    | Offer
+    | Append
+    | Appended
+    | Differ
+    | Burnt
+    | Announce
+    | Verdict
+    | Mark
+    | Marked
+    | Designate
+)
+_Messages = Annotated[list[Message], Meta(max_length=limits.MESSAGES_PER_FRAME_MAX)]
+
+_encoder = msgspec.msgpack.Encoder()
+_opening: msgspec.msgpack.Decoder[Hello | Welcome] = msgspec.msgpack.Decoder(Hello | Welcome)
+_messages = msgspec.msgpack.Decoder(_Messages)
+
+
+def encode(messages: list[Message]) -> bytes:
+    """The secret part of a frame."""
+    return _encoder.encode(messages)
+
+
+def decode(data: bytes | bytearray | memoryview) -> list[Message]:
+    """The messages, each within its bounds. Raises ``PeerFault``."""
+    try:
+        return _messages.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _broken(error) from None
+
+
+def encode_opening(message: Hello | Welcome) -> bytes:
+    return _encoder.encode(message)
+
+
+def decode_opening(data: bytes | memoryview) -> Hello | Welcome:
+    """The hello or welcome, each field within its bounds. Raises ``PeerFault``."""
+    try:
+        return _opening.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _broken(error) from None
+
+
+def _broken(error: Exception) -> PeerFault:
+    return PeerFault(
+        f"a message does not read: {type(error).__name__}",
+        hint="both nodes must run a version that speaks the same protocol",
+    )
