@@ -97,6 +97,28 @@ INBOX_EVENTS_MAX: Final = 4096
 # Events handled for one commit: bounds the time to the first answer of a batch.
 BATCH_EVENTS_MAX: Final = 256
 
+# ---- operations -----------------------------------------------------------------------------
+
+# Configuration files are read whole: 1 MiB is a network of some ten thousand applications.
+CONFIG_FILE_BYTES_MAX: Final = 1 * MIB
+# One audit record on one line; a longer one is our own mistake, and what a reader holds at most.
+JOURNAL_LINE_BYTES_MAX: Final = 64 * KIB
+# Appends on their way to the journal's thread.
+JOURNAL_APPENDS_WAITING_MAX: Final = 64
+# Records between two notes of the chain's head: bounds what is verified at a start.
+JOURNAL_HEAD_EVERY_RECORDS: Final = 4096
+# The operator's requests; a link secret in base64 is 175 KiB.
+ADMIN_BODY_BYTES_MAX: Final = 256 * KIB
+PASSPHRASE_BYTES_MAX: Final = 1024
+# Streams listed in one status; the count of all is beside them.
+STATUS_STREAMS_MAX: Final = 1000
+# One event name may fill this many lines of the log in this time; the rest are counted.
+LOG_EVENTS_PER_WINDOW_MAX: Final = 100
+LOG_WINDOW_MS: Final = 10_000
+# Different events the rate limit remembers, and the longest text of one field.
+LOG_NAMES_MAX: Final = 4096
+LOG_TEXT_MAX: Final = 2000
+
 
 def unit_bytes(block_bytes: int) -> int:
     """The unit in which a block of this length is sealed: the same at both ends."""
