@@ -32,6 +32,8 @@ class BlockState(Enum):
     """at this end, not agreed"""
     AGREED = "agreed"
     """appended: part of a pad"""
+    SPENT = "spent"
+    """used up or burnt; kept for its place in the append log and for provenance"""
 
 
 @attrs.frozen(kw_only=True)
@@ -54,8 +56,10 @@ class LinkRecord:
     hash_key: MaterialId | None = None
     """where the universal-hash key of this epoch is kept"""
     log_count: int = 0
-    """appends of this epoch"""
+    """appends under the newest secret"""
     log_hash: bytes = b""
+    alarm: str = ""
+    """why no key of this link is served (I13); empty when it may be"""
     reason: str = ""
 
 
@@ -74,7 +78,7 @@ class BlockRecord:
     qber: float | None
     received_ms: int
     seq: int | None = None
-    """place in the append log of the epoch"""
+    """place in the append log"""
     direction: Direction | None = None
     start: int | None = None
     """first pad offset, bytes"""
@@ -90,6 +94,9 @@ class PadRecord:
     granted: int
     """I1: no byte below this offset is used again after a restart. At the reader: the grant it
     gave. At the writer: the highest grant it has acted on."""
+    confirmed: int
+    """at the reader: a grant that the writer has recorded for certain; less there means an old
+    store"""
     end: int
     """first offset after the last append"""
 

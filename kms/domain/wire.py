@@ -121,6 +121,19 @@ class Burnt(Struct, array_like=True, frozen=True, tag=8, forbid_unknown_fields=T
     length: Count
 
 
+class Want(Struct, array_like=True, frozen=True, tag=9, forbid_unknown_fields=True):
+    """The sender waits to draw this many bytes at once from the pad it writes: the window should
+    hold them."""
+
+    length: Count
+
+
+class Refusal(Struct, array_like=True, frozen=True, tag=10, forbid_unknown_fields=True):
+    """Opening: the sender ends the session for this reason."""
+
+    reason: Text
+
+
 class Announce(Struct, array_like=True, frozen=True, tag=16, forbid_unknown_fields=True):
     """The sender has this stream. Idempotent; answered by ``Verdict``."""
 
@@ -174,6 +187,7 @@ Message = (
     | Appended
     | Differ
     | Burnt
+    | Want
     | Announce
     | Verdict
     | Mark
@@ -183,7 +197,7 @@ Message = (
 _Messages = Annotated[list[Message], Meta(max_length=limits.MESSAGES_PER_FRAME_MAX)]
 
 _encoder = msgspec.msgpack.Encoder()
-_opening: msgspec.msgpack.Decoder[Hello | Welcome] = msgspec.msgpack.Decoder(Hello | Welcome)
+_opening: msgspec.msgpack.Decoder[Hello | Welcome | Refusal] = msgspec.msgpack.Decoder(Hello | Welcome | Refusal)
 _messages = msgspec.msgpack.Decoder(_Messages)
 
 
@@ -200,11 +214,11 @@ def decode(data: bytes | bytearray | memoryview) -> list[Message]:
         raise _broken(error) from None
 
 
-def encode_opening(message: Hello | Welcome) -> bytes:
+def encode_opening(message: Hello | Welcome | Refusal) -> bytes:
     return _encoder.encode(message)
 
 
-def decode_opening(data: bytes | memoryview) -> Hello | Welcome:
+def decode_opening(data: bytes | memoryview) -> Hello | Welcome | Refusal:
     """The hello or welcome, each field within its bounds. Raises ``PeerFault``."""
     try:
         return _opening.decode(data)

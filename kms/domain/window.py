@@ -1,0 +1,115 @@
+"""Opened pad bytes in memory: the part of a pad that is ready to be used, once.
+
+Bytes come in by the unit, in any order, and leave from the front only. What is skipped is burnt:
+wiped here, and already unreadable in the files (they were opened by ``TakeMaterial``).
+"""
+
+from bisect import bisect_left
+
+import attrs
+
+from kms.domain.secret import Secret
+
+
+@attrs.define
+class _Piece:
+    """Bytes ``start`` up to ``end`` of the pad; below ``first`` they are gone (zero)."""
+
+    start: int
+    bits: bytearray
+    first: int
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.bits)
+
+    def drop_below(self, mark: int) -> None:
+        mark = min(mark, self.end)
+        if mark > self.first:
+            self.bits[self.first - self.start : mark - self.start] = bytes(mark - self.first)
+            self.first = mark
+
+
+class Window:
+    """Pieces of a pad, ordered by offset, never overlapping, all above ``mark``."""
+
+    def __init__(self, mark: int = 0) -> None:
+        self.mark = mark
+        """I1: the next offset that may still be used; only grows"""
+        self._pieces: list[_Piece] = []
+
+    @property
+    def held(self) -> int:
+        """Bytes ready, in one run or several."""
+        return sum(piece.end - piece.first for piece in self._pieces)
+
+    def add(self, start: int, bits: Secret) -> None:
+        """The bytes at ``start`` are ready, ``bits`` is wiped; what lies below the mark is burnt."""
+        piece = _Piece(start=start, bits=bytearray(bits.expose()), first=start)
+        bits.wipe()
+        piece.drop_below(self.mark)
+        if piece.first == piece.end:
+            return
+        at = bisect_left(self._pieces, start, key=lambda each: each.start)
+        assert at == 0 or self._pieces[at - 1].end <= start, "I1 pad opened twice"
+        assert at == len(self._pieces) or piece.end <= self._pieces[at].start, "I1 opened twice"
+        self._pieces.insert(at, piece)
+
+    def run(self) -> int:
+        """Bytes ready in one run from the first ready one on."""
+        if not self._pieces:
+            return 0
+        end = self._pieces[0].end
+        for piece in self._pieces[1:]:
+            if piece.start != end:
+                break
+            end = piece.end
+        return end - self._pieces[0].first
+
+    def behind_a_hole(self) -> bool:
+        """Whether more bytes are ready after the first run."""
+        return self.held > self.run()
+
+    def skip_run(self) -> None:
+        """The first run is burnt: the next one begins behind the hole."""
+        if self._pieces:
+            self.advance(self._pieces[0].first + self.run())
+
+    def take(self, length: int) -> tuple[int, Secret]:
+        """Offset and bytes from the front; they are gone from here, and the mark is past them."""
+        assert 0 < length <= self.run(), "I1 take only what is ready"
+        start = self._pieces[0].first
+        assert start >= self.mark, "I1 pad range below the mark"
+        bits = self.peek(start, length)
+        assert bits is not None, "run() counted these bytes"
+        self.advance(start + length)
+        return start, bits
+
+    def peek(self, start: int, length: int) -> Secret | None:
+        """A copy of the bytes at ``start``, or None unless all of them are ready."""
+        if start < self.mark or length < 0:
+            return None
+        result, filled = bytearray(length), 0
+        for piece in self._pieces:
+            at = start + filled
+            if filled == length or piece.first > at:
+                break
+            if piece.end > at:
+                count = min(piece.end - at, length - filled)
+                offset = at - piece.start
+                result[filled : filled + count] = piece.bits[offset : offset + count]
+                filled += count
+        return Secret.adopt(result) if filled == length else None
+
+    def advance(self, mark: int) -> None:
+        """The mark is at least ``mark``; everything below is wiped here."""
+        if mark <= self.mark:
+            return
+        self.mark = mark
+        gone = 0
+        for piece in self._pieces:
+            if piece.first >= mark:
+                break
+            piece.drop_below(mark)
+            gone += piece.first == piece.end
+        del self._pieces[:gone]
