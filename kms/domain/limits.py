@@ -59,6 +59,26 @@ OUTBOX_MESSAGES_MAX: Final = 65536
 # Silence of a neighbour during the hello.
 HELLO_TIMEOUT_MS: Final = 10_000
 
+# ---- connections between nodes --------------------------------------------------------------
+
+# A neighbour that reads slower than we seal: two windows wait for it, then its session is ended.
+PEER_OUTGOING_BYTES_MAX: Final = 16 * MIB
+# Small frames leave together up to four TLS records; more only adds delay.
+PEER_COALESCE_BYTES: Final = 64 * KIB
+# Connections that have not proven themselves yet; past it the oldest of them gives way.
+PEER_HANDSHAKES_MAX: Final = 64
+# TCP, TLS and greeting together; a round trip is below 0.3 s anywhere on earth.
+PEER_HANDSHAKE_TIMEOUT_MS: Final = 5_000
+# An idle session says that it lives; five missed in a row and the neighbour counts as gone.
+PEER_HEARTBEAT_MS: Final = 2_000
+PEER_SILENCE_MAX_MS: Final = 10_000
+# A session that we end is given this long to hand over what was queued.
+PEER_LINGER_MS: Final = 5_000
+# Between two attempts to reach a neighbour, with jitter; a session of the longest wait is proof
+# of health, and the next wait is the shortest again.
+PEER_BACKOFF_MIN_MS: Final = 100
+PEER_BACKOFF_MAX_MS: Final = 10_000
+
 # ---- streams --------------------------------------------------------------------------------
 
 CHUNK_BYTES_DEFAULT: Final = 32
