@@ -32,6 +32,10 @@ WINDOW_BYTES_MAX: Final = 8 * MIB
 BLOCK_EXPIRY_MS: Final = 60 * 60 * 1000
 # Different blocks under one id: from this many in a row on, the link is stopped and alarmed.
 MISMATCHES_MAX: Final = 3
+# Good blocks in a row after which a QBER or mismatch alarm ends by itself.
+ALARM_CLEAR_BLOCKS: Final = 3
+# Kept in the opened window for grants alone: two of them, so that neither end can lock the other.
+GRANT_KEEP_BYTES: Final = 128
 # Forged or broken frames in one session before the link stops (each passes with p < 2**-80).
 FORGERIES_MAX: Final = 16
 
@@ -91,12 +95,32 @@ STREAMS_PER_APPLICATION_MAX: Final = 1000
 # Undelivered key made ahead for one stream.
 STOCK_BYTES_MAX: Final = 8 * MIB
 STOCK_CHUNKS_MIN: Final = 4
+# Chunks of one byte must not become as many runs: also how far ahead an index may be asked for.
+STOCK_CHUNKS_MAX: Final = 65_536
+# Undelivered key kept for one stream whose other application reads on: then the oldest goes.
+UNREAD_BYTES_MAX: Final = 4 * STOCK_BYTES_MAX
+# Runs of one stream: an application that reads here and there is asked to read in order.
+RUNS_PER_STREAM_MAX: Final = 1024
+# One turn of a stream at a full window is at least this: a designation costs about 150 pad bytes.
+PACER_TURN_BYTES_MIN: Final = 16 * KIB
+# Designations of one batch: bounds the time to the batch's first answer.
+DESIGNATIONS_PER_BATCH_MAX: Final = 256
+# Streams passed over in one batch because their chunk is larger than what the link has.
+PACER_SKIPS_MAX: Final = 64
+# Marks of one batch: 100,000 streams are not said in one breath after a reconnection.
+MARKS_PER_BATCH_MAX: Final = 512
+# Share of a link's rate that is promised to applications; the rest pays for the nodes' frames.
+ADMIT_PERCENT: Final = 90
+# A stock counts as rate when it lasts this long: a stream can be promised key while a device rests.
+ADMIT_LEVEL_S: Final = 600
 # One designation names at most this many chunks.
 DESIGNATION_CHUNKS_MAX: Final = 65_536
 # Largest index (ETSI GS QKD 004 table 1: uint32).
 INDEX_MAX: Final = 2**32 - 1
 REQUESTS_WAITING_MAX: Final = 10_000
 REQUESTS_PER_STREAM_MAX: Final = 64
+# One application cannot take all waiting places (I10).
+REQUESTS_PER_APPLICATION_MAX: Final = 1000
 # Agreed Timeout when none, or more than the cap, is asked for.
 TIMEOUT_DEFAULT_MS: Final = 5_000
 TIMEOUT_MAX_MS: Final = 60_000
@@ -105,6 +129,12 @@ TTL_DEFAULT_S: Final = 24 * 60 * 60
 TTL_MAX_S: Final = 30 * 24 * 60 * 60
 # What was delivered is unreadable in the files after this long at the most (I6).
 DESTROY_WITHIN_MS: Final = 60_000
+# Delivered bytes are wiped this long after the tick that follows: the shell has read them by then.
+WIPE_AFTER_MS: Final = 1000
+# Timers of one tick; the rest follow in the next one.
+DUE_PER_TICK_MAX: Final = 4096
+# Closed streams remembered; then the oldest is forgotten early.
+TOMBSTONES_MAX: Final = 100_000
 # A closed stream's KSID is refused for this long (tombstone).
 TOMBSTONE_MS: Final = 30 * 24 * 60 * 60 * 1000
 

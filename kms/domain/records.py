@@ -113,6 +113,10 @@ class StreamRecord:
     qos: QoS
     next_index: int
     """chunks designated so far"""
+    acked_index: int = 0
+    """at the end that designates: of these, the chunks that the other end has said it holds"""
+    falls: int = 0
+    """times next_index fell back: part of the materials' names, so that none is used again"""
     local_joined: bool
     remote_joined: bool
     local_closed: bool

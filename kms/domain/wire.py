@@ -123,9 +123,10 @@ class Burnt(Struct, array_like=True, frozen=True, tag=8, forbid_unknown_fields=T
 
 class Want(Struct, array_like=True, frozen=True, tag=9, forbid_unknown_fields=True):
     """The sender waits to draw this many bytes at once from the pad it writes: the window should
-    hold them."""
+    hold them. ``recorded``: the grant that it has recorded."""
 
     length: Count
+    recorded: Offset
 
 
 class Refusal(Struct, array_like=True, frozen=True, tag=10, forbid_unknown_fields=True):
@@ -159,12 +160,16 @@ class Verdict(Struct, array_like=True, frozen=True, tag=17, forbid_unknown_field
 
 
 class Mark(Struct, array_like=True, frozen=True, tag=18, forbid_unknown_fields=True):
-    """How far the sender is with a stream: chunks it holds durably, and its application."""
+    """How far the sender is with a stream: chunks it knows both ends to hold durably (the one that
+    designates: what was acknowledged to it; the other: what it has), and its application. Closed
+    without having joined: the sender's opening is withdrawn."""
 
     ksid: UUIDBytes
     next_index: Count
     joined: bool
     closed: bool
+    wanted: Count
+    """chunks from next_index on that the sender's application waits for"""
 
 
 class Marked(Struct, array_like=True, frozen=True, tag=19, forbid_unknown_fields=True):
@@ -173,11 +178,13 @@ class Marked(Struct, array_like=True, frozen=True, tag=19, forbid_unknown_fields
 
 class Designate(Struct, array_like=True, frozen=True, tag=20, forbid_unknown_fields=True):
     """The next chunks of a stream are the pad bytes right behind the frame that carries this,
-    ``count`` times Key_chunk_size, after those of earlier designations in the frame."""
+    ``count`` times ``chunk_bytes``, after those of earlier designations in the frame. The length is
+    said here because the receiver may have forgotten the stream while this was under way."""
 
     ksid: UUIDBytes
     first: Count
     count: Count
+    chunk_bytes: Count
 
 
 Message = (
