@@ -1,0 +1,30 @@
+"""The edge: hypercorn made fit to face strangers, over mutual TLS, plain TCP or a unix socket.
+
+Reason: hypercorn 0.18.0 gives no client certificate to the application, lets one bad connection
+end the whole server, and waits for ever on clients that do not read (docs/adr/0006). We keep its
+translation between HTTP/1.1 and ASGI and own everything around it: accepting, TLS, deadlines,
+caps, containment, closing.
+
+Theory of operation. ``Server`` accepts and counts (``door``), hands each stream to a
+``Connection`` in a task of its own, and contains whatever that task raises. A ``Connection`` does
+the handshake, puts the certificate into the ASGI scope's state, and reads; ``OneProtocol`` speaks
+HTTP/1.1 and nothing else. One task, the reader, owns the connection: it alone closes it, and when
+it ends the request's task is cancelled. Nothing is shielded.
+"""
+
+from kms.adapters.edge.bounds import Bounds
+from kms.adapters.edge.connection import PEER_DER, PEER_UID, TLSSource
+from kms.adapters.edge.listen import listen_tcp, listen_unix
+from kms.adapters.edge.server import EdgeStatistics, Server, serve
+
+__all__ = [
+    "PEER_DER",
+    "PEER_UID",
+    "Bounds",
+    "EdgeStatistics",
+    "Server",
+    "TLSSource",
+    "listen_tcp",
+    "listen_unix",
+    "serve",
+]

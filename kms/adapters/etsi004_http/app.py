@@ -1,0 +1,159 @@
+"""The routes: POST open_connect, get_key, close; GET openapi.json.
+
+Rules. The caller comes from the certificate, at every request, before its body is read. A body
+may only confirm it: the caller is ``source`` or ``destination`` (in client/server use, source is
+the server: ETSI GS QKD 004 table 1). An unknown and a foreign Key_stream_ID get the node's answer
+as it is. No handler has a deadline of its own: the Timeout agreed for the stream is the node's.
+"""
+
+from http import HTTPStatus
+from types import TracebackType
+
+from quart import request
+from quart_trio import QuartTrio
+from quart_trio.wrappers import TrioResponse
+from structlog.typing import FilteringBoundLogger
+from werkzeug.exceptions import HTTPException, NotAcceptable, UnsupportedMediaType
+
+from kms.adapters.etsi004_http import answering, reading
+from kms.adapters.etsi004_http.answering import JSON, OCTETS
+from kms.adapters.etsi004_http.openapi import PREFIX, document
+from kms.adapters.etsi004_http.strict import Malformed, Members, read
+from kms.adapters.identity import caller_of
+from kms.domain.errors import AppFault, KMSError, Sealed
+from kms.domain.limits import KIB
+from kms.domain.names import SAEId
+from kms.ports.northbound import Forbidden, Northbound, Overloaded
+
+# The edge refuses larger ones before they get here; this is for an application without it.
+_BODY_BYTES_MAX = 64 * KIB
+_RETRY_OVERLOADED_S = 1
+# A person, or the service manager, has to unseal.
+_RETRY_SEALED_S = 30
+
+
+def etsi004_app(northbound: Northbound, log: FilteringBoundLogger) -> QuartTrio:
+    """An ASGI application for the edge, on a listener with mutual TLS."""
+    app = _App(__name__, log)
+    app.config["MAX_CONTENT_LENGTH"] = _BODY_BYTES_MAX
+    # The edge bounds sending, and ends the connection with it; Quart would only fall silent.
+    app.config["RESPONSE_TIMEOUT"] = None
+    # No redirect to a tidier path: its Location would be made of the client's Host header.
+    app.url_map.merge_slashes = False
+
+    def caller() -> SAEId:
+        return caller_of(request.scope.get("state", {}), northbound.is_revoked)
+
+    @app.post(f"{PREFIX}/open_connect", provide_automatic_options=False)
+    async def open_connect() -> TrioResponse:
+        one = caller()
+        _acceptable(JSON)
+        asked = reading.open_connect(await _body())
+        if one not in (asked.source, asked.destination):
+            raise Forbidden(
+                "the certificate names neither source nor destination",
+                hint="an application opens streams of its own",
+            )
+        return answering.opened(await northbound.open_connect(one, asked))
+
+    @app.post(f"{PREFIX}/get_key", provide_automatic_options=False)
+    async def get_key() -> TrioResponse:
+        one = caller()
+        wanted = _acceptable(JSON, OCTETS)
+        reply = await northbound.get_key(one, reading.get_key(await _body()))
+        if reply.key is not None and wanted == OCTETS:
+            return answering.key_in_octets(reply, reply.key)
+        return answering.key_in_json(reply)
+
+    @app.post(f"{PREFIX}/close", provide_automatic_options=False)
+    async def close() -> TrioResponse:
+        one = caller()
+        _acceptable(JSON)
+        return answering.closed(await northbound.close(one, reading.close(await _body())))
+
+    @app.get(f"{PREFIX}/openapi.json", provide_automatic_options=False)
+    async def openapi() -> TrioResponse:
+        caller()
+        _acceptable(JSON)
+        return answering.answer(HTTPStatus.OK, document())
+
+    app.register_error_handler(Malformed, _malformed)
+    app.register_error_handler(KMSError, _fault)
+    app.register_error_handler(HTTPException, _http)
+    return app
+
+
+class _App(QuartTrio):
+    """Quart, with its faults in our log: type, words and place, no local variables."""
+
+    def __init__(self, name: str, log: FilteringBoundLogger) -> None:
+        super().__init__(name, static_folder=None)
+        self._log = log
+
+    def log_exception(
+        self,
+        exception_info: tuple[type, BaseException, TracebackType] | tuple[None, None, None],
+    ) -> None:
+        """Called for exceptions that no handler names; the client gets 500."""
+        kind, error, trace = exception_info
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        self._log.error(
+            "etsi004_failed",
+            error=kind.__name__ if kind else "?",
+            reason=str(error)[:200],
+            at=f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "?",
+        )
+
+
+async def _body() -> Members:
+    """The request's JSON object. Raises ``Malformed`` or an ``HTTPException``."""
+    if request.mimetype != JSON:
+        raise UnsupportedMediaType(f"Content-Type must be {JSON}")
+    charset = request.mimetype_params.get("charset", "utf-8")
+    if charset.lower() not in ("utf-8", "utf8"):
+        raise UnsupportedMediaType("charset must be UTF-8")
+    if request.content_encoding not in (None, "identity"):
+        raise UnsupportedMediaType("Content-Encoding must be absent")
+    return read(await request.get_data(cache=False, as_text=False, parse_form_data=False))
+
+
+def _acceptable(*offered: str) -> str:
+    """The media type that the client likes best, the first one if all the same."""
+    if not request.accept_mimetypes.provided:
+        return offered[0]
+    best = request.accept_mimetypes.best_match(offered)
+    if best is None:
+        raise NotAcceptable(f"here is {' or '.join(offered)}")
+    return best
+
+
+async def _malformed(error: Malformed) -> TrioResponse:
+    return answering.answer(HTTPStatus.BAD_REQUEST, {"message": error.reason, "field": error.field})
+
+
+async def _fault(error: KMSError) -> TrioResponse:
+    message = {"message": f"{error.reason}: {error.hint}"}
+    match error:
+        case Forbidden():
+            return answering.answer(HTTPStatus.FORBIDDEN, message)
+        case Overloaded():
+            retry = {"Retry-After": str(_RETRY_OVERLOADED_S)}
+            return answering.answer(HTTPStatus.SERVICE_UNAVAILABLE, message, retry)
+        case Sealed():
+            # The hint is for the operator; the application can only wait.
+            retry = {"Retry-After": str(_RETRY_SEALED_S)}
+            return answering.answer(
+                HTTPStatus.SERVICE_UNAVAILABLE, {"message": error.reason}, retry
+            )
+        case AppFault():
+            return answering.answer(HTTPStatus.BAD_REQUEST, {**message, "field": "body"})
+        case _:
+            # Our own fault: Quart logs it and answers 500, without its words.
+            raise error
+
+
+async def _http(error: HTTPException) -> TrioResponse:
+    status = HTTPStatus(error.code or 500)
+    said = error.description if status < HTTPStatus.INTERNAL_SERVER_ERROR else None
+    return answering.answer(status, {"message": said or status.phrase})

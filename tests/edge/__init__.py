@@ -1,0 +1,1 @@
+"""The edge under hostile clients: I9, I10."""

@@ -1,0 +1,193 @@
+"""Certificates, a server with short bounds, and a client that speaks raw bytes."""
+
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import structlog
+import trio
+
+from kms.adapters.edge import Bounds, Server, listen_tcp, serve
+from tests.edge.authority import Authority
+
+Stream = trio.SSLStream[trio.SocketStream] | trio.SocketStream
+
+SHORT = Bounds(
+    handshake_s=0.5,
+    header_s=0.3,
+    receive_s=0.4,
+    send_s=0.5,
+    idle_s=2.0,
+    linger_s=0.2,
+    graceful_s=0.5,
+)
+"""Bounds that a test can wait for."""
+
+PROBE = b"GET /who HTTP/1.1\r\nHost: kms\r\n\r\n"
+
+
+@attrs.define
+class FixedTLS:
+    """A ``TLSSource`` whose context a test may replace."""
+
+    context: ssl.SSLContext
+
+    def server_context(self) -> ssl.SSLContext:
+        return self.context
+
+
+@attrs.define
+class Running:
+    """A server under test."""
+
+    server: Server
+    port: int
+    events: list[dict[str, Any]]
+    client: ssl.SSLContext | None
+
+    def logged(self, name: str) -> list[dict[str, Any]]:
+        return [event for event in self.events if event["event"] == name]
+
+    @asynccontextmanager
+    async def connect(self, context: ssl.SSLContext | None = None) -> AsyncIterator[Stream]:
+        """A connection, with TLS if the server has it."""
+        context = context or self.client
+        stream = await trio.open_tcp_stream("127.0.0.1", self.port)
+        if context is None:
+            async with stream:
+                yield stream
+            return
+        tls = trio.SSLStream(stream, context, server_hostname="127.0.0.1", https_compatible=True)
+        try:
+            yield tls
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    async def answers(self) -> bool:
+        """Whether another client, on a connection of its own, is served now."""
+        async with self.connect() as stream:
+            await stream.send_all(PROBE)
+            return (await reply(stream)).startswith(b"HTTP/1.1 200")
+
+
+async def reply(stream: Stream, *, seconds: float = 3.0) -> bytes:
+    """One answer with Content-Length; or what came before the end of the connection."""
+    data = b""
+    with trio.move_on_after(seconds):
+        try:
+            while b"\r\n\r\n" not in data:
+                more = await stream.receive_some(65536)
+                if not more:
+                    return data
+                data += more
+            head, _, body = data.partition(b"\r\n\r\n")
+            length = 0
+            for line in head.split(b"\r\n"):
+                if line.lower().startswith(b"content-length:"):
+                    length = int(line.split(b":")[1])
+            while len(body) < length:
+                more = await stream.receive_some(65536)
+                if not more:
+                    break
+                body += more
+            return head + b"\r\n\r\n" + body
+        except trio.BrokenResourceError:
+            return data
+    return data
+
+
+async def until_closed(stream: Stream, *, seconds: float = 3.0) -> bool:
+    """Whether the server closes the connection in this time."""
+    with trio.move_on_after(seconds):
+        try:
+            while await stream.receive_some(65536):
+                pass
+        except trio.BrokenResourceError:
+            pass
+        return True
+    return False
+
+
+@asynccontextmanager
+async def running(
+    app: Callable[..., Awaitable[None]],
+    *,
+    authority: Authority | None,
+    bounds: Bounds = SHORT,
+    tls: FixedTLS | None = None,
+) -> AsyncIterator[Running]:
+    """A server on loopback, until the block ends; then it is cancelled."""
+    events: list[dict[str, Any]] = []
+
+    def keep(_: object, name: str, event: dict[str, Any]) -> dict[str, Any]:
+        events.append({**event, "level": name})
+        raise structlog.DropEvent
+
+    log = structlog.wrap_logger(
+        None, processors=[keep], wrapper_class=structlog.make_filtering_bound_logger(0)
+    )
+    if tls is None and authority is not None:
+        tls = FixedTLS(authority.server_context())
+    listeners = await listen_tcp("127.0.0.1", 0)
+    async with trio.open_nursery() as nursery:
+
+        async def run(task_status: Any) -> None:
+            await serve(
+                app,
+                listeners=listeners,
+                tls=tls,
+                bounds=bounds,
+                log=log,
+                task_status=task_status,
+            )
+
+        server = await nursery.start(run)
+        client = authority.client_context("sae:alice.a") if authority is not None else None
+        yield Running(server, listeners[0].socket.getsockname()[1], events, client)
+        nursery.cancel_scope.cancel()
+
+
+def small_app() -> Any:
+    """A Quart application: who calls, what was sent, an endless answer, a fault, a long thought."""
+    from quart import request
+    from quart_trio import QuartTrio
+
+    from kms.adapters.edge import PEER_DER
+
+    app = QuartTrio("small", static_folder=None)
+    app.config["RESPONSE_TIMEOUT"] = None
+    app.thinking = 0  # type: ignore[attr-defined]
+
+    @app.get("/who")
+    async def who() -> Any:
+        der = request.scope["state"].get(PEER_DER)
+        return {"der": der.hex() if der else None}
+
+    @app.post("/echo")
+    async def echo() -> Any:
+        return {"bytes": len(await request.get_data())}
+
+    @app.post("/early")
+    async def early() -> Any:
+        return {"early": True}
+
+    @app.get("/large")
+    async def large() -> Any:
+        return bytes(64 * 1024 * 1024)
+
+    @app.get("/fault")
+    async def fault() -> Any:
+        raise ZeroDivisionError("a mistake of ours")
+
+    @app.get("/think")
+    async def think() -> Any:
+        app.thinking += 1  # type: ignore[attr-defined]
+        try:
+            await trio.sleep(1.0)
+        finally:
+            app.thinking -= 1  # type: ignore[attr-defined]
+        return {"thought": True}
+
+    return app
