@@ -22,6 +22,7 @@ from cattrs.preconf.tomllib import TomllibConverter
 from kms import toml_file
 from kms.domain import limits
 from kms.domain.names import KSID, DeviceId, LinkId, NodeId, SAEId, leader_of, link_id
+from kms.ports.sdn import Network
 from kms.toml_file import Address, Fault, Wrong, place
 
 # On the loopback interface until the operator says otherwise.
@@ -184,6 +185,21 @@ def load(path: Path) -> Config:
     if faults:
         raise toml_file.refusal(path, faults)
     return config
+
+
+def check_network(config: Config, network: Network, path: Path) -> None:
+    """The node and its links are in the network. Raises ``LocalFault`` that lists what is not: a
+    swapped name shows here, before two nodes wait for each other in vain."""
+    name, faults = config.node.name, []
+    if name not in network.nodes:
+        known = ", ".join(sorted(network.nodes)) or "none"
+        faults.append(Fault("[node] name", f"{name} is not in {config.network.file}: {known}"))
+    for number, link in enumerate(config.link, 1):
+        if (min(name, link.peer), max(name, link.peer)) not in network.links:
+            reason = f"{config.network.file} has no link {name}-{link.peer}"
+            faults.append(Fault(place("link", number, "peer"), reason))
+    if faults:
+        raise toml_file.refusal(path, faults)
 
 
 def _converter(directory: Path) -> TomllibConverter:

@@ -139,10 +139,10 @@ def _safe(value: object, depth: int) -> object:
         return {_text(str(name)): _safe(inner, depth - 1) for name, inner in items}
     if depth and isinstance(value, list | tuple | set | frozenset):
         return [_safe(inner, depth - 1) for inner in list(value)[:_ITEMS_MAX]]
-    if depth and attrs.has(type(value)):
-        fields = [field.name for field in attrs.fields(type(value))]
-        return {name: _safe(getattr(value, name), depth - 1) for name in fields}
-    if isinstance(value, Mapping | list | tuple | set | frozenset) or attrs.has(type(value)):
+    fields: tuple[attrs.Attribute[Any], ...] = getattr(value, "__attrs_attrs__", ())
+    if depth and fields:
+        return {field.name: _safe(getattr(value, field.name), depth - 1) for field in fields}
+    if fields or isinstance(value, Mapping | list | tuple | set | frozenset):
         return "[too deep]"
     return _text(str(value))
 
