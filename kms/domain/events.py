@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from kms.domain.linkmemory import LinkSettings
 from kms.domain.names import (
     KSID,
     BlockId,
@@ -48,6 +49,14 @@ class SecretCarried:
     link: LinkId
     secret_id: SecretId
     bits: Secret
+
+
+@attrs.frozen(kw_only=True)
+class LinkAdded:
+    """An operator added a neighbour to the running node. A link that is there already stays."""
+
+    peer: NodeId
+    settings: LinkSettings
 
 
 @attrs.frozen(kw_only=True)
@@ -138,6 +147,7 @@ Event = (
     | Tick
     | NetworkChanged
     | SecretCarried
+    | LinkAdded
     | BlockArrived
     | DeviceChanged
     | MaterialOpened

@@ -104,9 +104,7 @@ def unseal(context: bytes, header: Header, data: Buffer, pad: Secret) -> bytearr
     view, whole = pad.expose(), memoryview(data)
     body_end = len(whole) - limits.TAG_BYTES
     hidden = whole[HEADER_BYTES + header.public_bytes : body_end]
-    if not tag_matches(
-        view[: limits.MAC_KEY_BYTES], whole[body_end:], context, whole[:body_end]
-    ):
+    if not tag_matches(view[: limits.MAC_KEY_BYTES], whole[body_end:], context, whole[:body_end]):
         raise Forged()
     return xor(hidden, view[limits.MAC_KEY_BYTES :])
 

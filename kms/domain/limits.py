@@ -129,8 +129,11 @@ TTL_DEFAULT_S: Final = 24 * 60 * 60
 TTL_MAX_S: Final = 30 * 24 * 60 * 60
 # What was delivered is unreadable in the files after this long at the most (I6).
 DESTROY_WITHIN_MS: Final = 60_000
-# Delivered bytes are wiped this long after the tick that follows: the shell has read them by then.
-WIPE_AFTER_MS: Final = 1000
+# Delivered bytes are wiped this long after the delivery at the earliest: they are read from the
+# store behind the commit that records the delivery, and must not be gone by then.
+WIPE_AFTER_MS: Final = 2000
+# Deliveries within such a step are one run.
+WIPE_STEP_MS: Final = 250
 # Timers of one tick; the rest follow in the next one.
 DUE_PER_TICK_MAX: Final = 4096
 # Closed streams remembered; then the oldest is forgotten early.

@@ -35,6 +35,8 @@ class Pad:
         """a grant that the writer has recorded, as far as this end knows"""
         self.extents = Extents()
         self.window = Window()
+        self.use = 0.0
+        """bytes used lately: halves about every ten seconds (see ``cool``)"""
         self._opening: dict[tuple[MaterialId, int], Part] = {}
 
     @property
@@ -45,6 +47,10 @@ class Pad:
     def opening(self) -> bool:
         """Whether granted bytes are still on their way into memory."""
         return bool(self._opening)
+
+    def cool(self, elapsed_ms: int) -> None:
+        """Use that long ago counts less."""
+        self.use *= 0.5 ** (elapsed_ms / 10_000)
 
     def level(self) -> int:
         """Unspent usable bytes, opened or not."""
@@ -62,7 +68,6 @@ class Pad:
     def restore(self, record: PadRecord) -> None:
         """State after a restart: nothing in memory, all below the grant burnt."""
         self.granted, self.confirmed = record.granted, record.confirmed
-        self.extents.end = max(self.extents.end, record.end)
         self.window = Window(record.granted)
 
     def raise_to(self, granted: int, out: Outbox) -> None:
@@ -71,11 +76,12 @@ class Pad:
         assert self.granted <= granted <= self.extents.end, "I1 a grant only grows, up to the end"
         for part in self.extents.parts(self.granted, granted):
             self._opening[part.material, part.offset] = part
-            out.add(
-                TakeMaterial(material=part.material, offset=part.offset, length=part.length)
-            )
+            out.add(TakeMaterial(material=part.material, offset=part.offset, length=part.length))
         self.granted = granted
         out.save(self.record())
+
+    def asked_for(self, material: MaterialId, offset: int) -> bool:
+        return (material, offset) in self._opening
 
     def opened(self, material: MaterialId, offset: int, bits: Secret | None) -> Part | None:
         """Puts what came back where it belongs. The part it was asked for as, or None if this
@@ -86,9 +92,11 @@ class Pad:
         return part
 
     def restart_at(self, offset: int) -> None:
-        """Everything below ``offset`` is burnt, in memory too. The caller saves the record."""
-        self.window.advance(max(offset, self.granted))
-        self.granted = max(self.granted, offset)
+        """Both ends go on at ``offset``: all below is burnt. The caller saves the record."""
+        assert offset >= self.granted, "I1 a grant is never taken back"
+        self.window.advance(offset)
+        self.granted = self.confirmed = offset
+        self.extents.end = max(self.extents.end, offset)
 
 
 class WriterPad(Pad):
@@ -102,6 +110,7 @@ class WriterPad(Pad):
         """Offset and bytes, spent. ``length`` must be ``available``."""
         offset, bits = self.window.take(length)
         assert offset + length <= self.granted, "I1 pad used above the grant"
+        self.use += length
         return offset, bits
 
 
@@ -122,6 +131,7 @@ class ReaderPad(Pad):
     def spend(self, mark: int) -> None:
         """Everything below ``mark`` is used or burnt."""
         assert mark <= self.granted, "I1 the neighbour used pad above the grant"
+        self.use += mark - self.mark
         self.window.advance(mark)
 
     def target(self) -> int:
@@ -135,7 +145,7 @@ class ReaderPad(Pad):
         to have recorded the last one. ``settled_end``: appends below it are durable at both
         ends."""
         target = self.target()
-        if self.opening or self.granted - self.mark > target // 2:
+        if self.opening or self.granted - self.mark >= max(target // 2, min(self.wanted, target)):
             return
         if self._told > self.confirmed and self.mark <= self.confirmed:
             return
@@ -143,6 +153,11 @@ class ReaderPad(Pad):
         if reached > self.granted:
             self.confirmed = self._told
             self.raise_to(reached, out)
+
+    def recorded(self, granted: int) -> None:
+        """The writer says that it has recorded this grant."""
+        if self.confirmed < granted <= self._told:
+            self.confirmed = granted
 
     def due(self) -> int | None:
         """A grant that is recorded and opened but not told yet."""

@@ -34,7 +34,7 @@ class Secret:
 
     def part(self, start: int, length: int) -> "Secret":
         """A copy of ``length`` bytes from ``start``; both must lie inside."""
-        assert 0 <= start and 0 <= length and start + length <= len(self._bits), "outside"
+        assert start >= 0 and length >= 0 and start + length <= len(self._bits), "outside"
         return Secret(memoryview(self._bits)[start : start + length])
 
     def wipe(self) -> None:

@@ -44,7 +44,7 @@ class Window:
         return sum(piece.end - piece.first for piece in self._pieces)
 
     def add(self, start: int, bits: Secret) -> None:
-        """The bytes at ``start`` are ready, ``bits`` is wiped; what lies below the mark is burnt."""
+        """The bytes at ``start`` are ready, ``bits`` is wiped; what is below the mark is burnt."""
         piece = _Piece(start=start, bits=bytearray(bits.expose()), first=start)
         bits.wipe()
         piece.drop_below(self.mark)

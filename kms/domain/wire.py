@@ -204,13 +204,28 @@ Message = (
 _Messages = Annotated[list[Message], Meta(max_length=limits.MESSAGES_PER_FRAME_MAX)]
 
 _encoder = msgspec.msgpack.Encoder()
-_opening: msgspec.msgpack.Decoder[Hello | Welcome | Refusal] = msgspec.msgpack.Decoder(Hello | Welcome | Refusal)
+Opening = Hello | Welcome | Refusal
+_opening: msgspec.msgpack.Decoder[Opening] = msgspec.msgpack.Decoder(Opening)
 _messages = msgspec.msgpack.Decoder(_Messages)
 
 
 def encode(messages: list[Message]) -> bytes:
     """The secret part of a frame."""
     return _encoder.encode(messages)
+
+
+def encode_one(message: Message) -> bytes:
+    """One message, to be ``joined`` with others."""
+    return _encoder.encode(message)
+
+
+def joined(encoded: list[bytes]) -> bytes:
+    """The secret part made of these messages: what ``encode`` of them all would give."""
+    count = len(encoded)
+    assert count <= limits.MESSAGES_PER_FRAME_MAX, "a frame's messages are bounded"
+    # MessagePack: fixarray up to 15 elements, array 16 above.
+    header = bytes([0x90 | count]) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
+    return b"".join((header, *encoded))
 
 
 def decode(data: bytes | bytearray | memoryview) -> list[Message]:
@@ -221,11 +236,11 @@ def decode(data: bytes | bytearray | memoryview) -> list[Message]:
         raise _broken(error) from None
 
 
-def encode_opening(message: Hello | Welcome | Refusal) -> bytes:
+def encode_opening(message: Opening) -> bytes:
     return _encoder.encode(message)
 
 
-def decode_opening(data: bytes | memoryview) -> Hello | Welcome | Refusal:
+def decode_opening(data: bytes | memoryview) -> Opening:
     """The hello or welcome, each field within its bounds. Raises ``PeerFault``."""
     try:
         return _opening.decode(data)

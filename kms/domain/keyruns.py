@@ -1,0 +1,390 @@
+"""The chunks of one stream, as runs of neighbours in one life-cycle state.
+
+Rules: never an object or a row per key; every index below ``end`` is in exactly one run; a state
+changes only along ``lifecycle.TRANSITIONS``; a change that is not allowed changes nothing.
+
+Theory of operation: runs lie in a sorted list, indices without a gap. A designation appends one; a
+delivery cuts one chunk out of it; equal neighbours melt together again, so a stream that is read in
+order has one destroyed run, one delivered run per material that is not wiped yet, and one waiting
+run per material. Records are written as differences (``save_to``): callers change as much as they
+like and save once.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+
+import attrs
+
+from kms.domain import limits
+from kms.domain.lifecycle import KeyEvent, KeyState, after
+from kms.domain.moment import Moment
+from kms.domain.names import KSID, MaterialId
+from kms.domain.outbox import Outbox
+from kms.domain.records import KeyRunRecord
+
+SEVERAL = "several reasons: see the audit"
+
+
+@attrs.define(kw_only=True)
+class Run:
+    """One run. ``expires_mono_ms`` is the same instant as ``expires_ms`` by the other clock."""
+
+    first: int
+    count: int
+    state: KeyState
+    material: MaterialId | None
+    material_first: int
+    created_ms: int
+    expires_ms: int | None
+    expires_mono_ms: int | None = None
+    since_ms: int
+    reason: str
+    stamp: int = 0
+    """when it was delivered, in steps of the process; 0 long ago"""
+
+    @property
+    def end(self) -> int:
+        return self.first + self.count
+
+    def expired(self, now: Moment) -> bool:
+        """The earlier of the two clocks counts."""
+        return (self.expires_ms is not None and self.expires_ms <= now.wall_ms) or (
+            self.expires_mono_ms is not None and self.expires_mono_ms <= now.mono_ms
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Span:
+    """Chunks ``first`` to ``first + count`` that lie in one material."""
+
+    first: int
+    count: int
+    material: MaterialId
+    material_first: int
+
+
+class KeyRuns:
+    """The chunks of one stream."""
+
+    def __init__(self, ksid: KSID, records: Iterable[KeyRunRecord] = ()) -> None:
+        """Restart is the same constructor: the runs as they were saved."""
+        self.ksid = ksid
+        self._runs = [_run(record) for record in sorted(records, key=lambda r: r.first)]
+        self._saved = {run.first for run in self._runs}
+        self._touched: set[int] = set()
+        self._unread = 0
+        end = 0
+        for run in self._runs:
+            assert run.first == end, "runs have no gap"
+            end = run.end
+        self.ready = sum(r.count for r in self._runs if r.state is KeyState.PRE_ACTIVATION)
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self._runs)
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    @property
+    def end(self) -> int:
+        """Chunks so far, in whatever state."""
+        return self._runs[-1].end if self._runs else 0
+
+    @property
+    def crowded(self) -> bool:
+        """Another hole would be one too many."""
+        return len(self._runs) >= limits.RUNS_PER_STREAM_MAX
+
+    def at(self, index: int) -> Run | None:
+        """The run that ``index`` is in."""
+        place = self._place(index)
+        return self._runs[place] if place >= 0 and index < self._runs[place].end else None
+
+    def next_ready(self, below: int) -> int | None:
+        """The lowest index below ``below`` that waits to be delivered."""
+        for place in range(max(self._place(self._unread), 0), len(self._runs)):
+            run = self._runs[place]
+            if run.state is KeyState.PRE_ACTIVATION:
+                self._unread = run.first
+                return run.first if run.first < below else None
+        self._unread = self.end
+        return None
+
+    def delivered_long_ago(self) -> list[Span]:
+        """All chunks that ``age`` found old."""
+        return [
+            _span(run, run.first, run.end)
+            for run in self._runs
+            if run.state is KeyState.ACTIVE and not run.stamp
+        ]
+
+    def spans(self, state: KeyState, first: int = 0) -> list[Span]:
+        """All chunks in ``state`` from ``first`` on."""
+        return [
+            _span(run, max(run.first, first), run.end)
+            for run in self._runs[max(self._place(first), 0) :]
+            if run.state is state and run.end > first
+        ]
+
+    def expired(self, now: Moment) -> list[Span]:
+        """Chunks whose TTL ended while they waited."""
+        return [
+            _span(run, run.first, run.end)
+            for run in self._runs
+            if run.state is KeyState.PRE_ACTIVATION and run.expired(now)
+        ]
+
+    def oldest(self, count: int) -> list[Span]:
+        """The ``count`` lowest chunks that wait to be delivered."""
+        found: list[Span] = []
+        for run in self._runs:
+            if count <= 0:
+                break
+            if run.state is KeyState.PRE_ACTIVATION:
+                found.append(_span(run, run.first, run.first + min(run.count, count)))
+                count -= run.count
+        return found
+
+    def settled(self, unit: int) -> list[Span]:
+        """Chunks delivered long ago that can be wiped without sealing anything anew: whole units
+        of ``unit`` chunks, and units that nobody else is left in."""
+        found: list[Span] = []
+        for place, run in enumerate(self._runs):
+            if run.state is not KeyState.ACTIVE or run.stamp:
+                continue
+            low, high = run.first, run.end
+            if place and self._runs[place - 1].material == run.material:
+                low += -(low - run.material_first) % unit
+            if place + 1 < len(self._runs) and self._runs[place + 1].material == run.material:
+                high -= (high - run.material_first) % unit
+            if low < high:
+                found.append(_span(run, low, high))
+        return found
+
+    def expiry(self) -> tuple[int, int] | None:
+        """The first expiry of what waits, by the monotonic and by the wall clock."""
+        mono, wall = [], []
+        for run in self._runs:
+            if run.state is KeyState.PRE_ACTIVATION and run.expires_ms is not None:
+                wall.append(run.expires_ms)
+                mono.append(run.expires_mono_ms if run.expires_mono_ms is not None else 0)
+        return (min(mono), min(wall)) if wall else None
+
+    # ---- changes ----------------------------------------------------------------------------
+
+    def append(
+        self, count: int, *, material: MaterialId, now: Moment, ttl_ms: int, reason: str
+    ) -> None:
+        """``count`` new chunks wait to be delivered, the first of them at offset 0."""
+        run = Run(
+            first=self.end,
+            count=count,
+            state=KeyState.PRE_ACTIVATION,
+            material=material,
+            material_first=self.end,
+            created_ms=now.wall_ms,
+            expires_ms=now.wall_ms + ttl_ms,
+            expires_mono_ms=now.mono_ms + ttl_ms,
+            since_ms=now.wall_ms,
+            reason=reason,
+        )
+        self._runs.append(run)
+        self._touched.add(run.first)
+        self.ready += count
+
+    def lose(self, count: int, *, now: Moment, reason: str) -> None:
+        """``count`` chunks that this end never had: destroyed, so that nobody waits for them."""
+        run = Run(
+            first=self.end,
+            count=count,
+            state=KeyState.DESTROYED,
+            material=None,
+            material_first=self.end,
+            created_ms=now.wall_ms,
+            expires_ms=None,
+            since_ms=now.wall_ms,
+            reason=reason,
+        )
+        self._runs.append(run)
+        self._touched.add(run.first)
+        self._melt(len(self._runs) - 1, len(self._runs))
+
+    def age(self, stamp: int) -> None:
+        """What was delivered up to ``stamp`` was delivered long ago."""
+        for place in range(len(self._runs) - 1, -1, -1):
+            run = self._runs[place]
+            if 0 < run.stamp <= stamp:
+                run.stamp = 0
+                self._melt(place, place + 1)
+
+    def move(self, span: Span, *events: KeyEvent, now: Moment, reason: str, stamp: int = 0) -> None:
+        """The chunks of ``span``, all in one state, have gone through ``events``. Raises
+        ``LocalFault`` before anything changes when the table forbids one of them."""
+        run = self.at(span.first)
+        assert run is not None, "a span lies in a run"
+        assert span.first + span.count <= run.end, "a span lies in one run"
+        state = run.state
+        for event in events:
+            state = after(state, event)
+        place = self._cut_out(span.first, span.count)
+        run = self._runs[place]
+        if run.state is KeyState.PRE_ACTIVATION and state is not KeyState.PRE_ACTIVATION:
+            self.ready -= run.count
+        run.state, run.since_ms, run.reason, run.stamp = state, now.wall_ms, reason, stamp
+        if state is KeyState.DESTROYED:
+            run.material, run.material_first = None, run.first
+        if state is not KeyState.PRE_ACTIVATION:
+            run.expires_ms = run.expires_mono_ms = None
+        self._melt(place, place + 1)
+
+    def fall_back(self, first: int) -> None:
+        """Chunks from ``first`` on were never made. I2: none of them was delivered."""
+        if first >= self.end:
+            return
+        place = self._split(first)
+        for run in self._runs[place:]:
+            assert run.state in (KeyState.PRE_ACTIVATION, KeyState.DESTROYED), (
+                "I2 a chunk that only one end holds is not delivered"
+            )
+            self._touched.add(run.first)
+            self.ready -= run.count if run.state is KeyState.PRE_ACTIVATION else 0
+        del self._runs[place:]
+        self._unread = min(self._unread, first)
+
+    def fold(self, now: Moment) -> KeyRunRecord | None:
+        """All chunks, destroyed, as the one run that a closed stream is remembered by."""
+        assert all(run.state is KeyState.DESTROYED for run in self._runs), "I6 all is destroyed"
+        if not self._runs:
+            return None
+        self._melt(0, len(self._runs), whatever_reason=True)
+        self._runs[0].since_ms = now.wall_ms
+        return self._record(self._runs[0])
+
+    def awake(self, now: Moment, ttl_ms: int) -> None:
+        """After a restart: expiries on the monotonic clock, never further off than the TTL."""
+        for run in self._runs:
+            if run.expires_ms is not None:
+                left_ms = min(max(run.expires_ms - now.wall_ms, 0), ttl_ms)
+                run.expires_mono_ms = now.mono_ms + left_ms
+
+    def save_to(self, out: Outbox) -> None:
+        """What changed since the last call is in the batch's writes."""
+        for first in sorted(self._touched):
+            run = self.at(first)
+            if run is not None and run.first == first:
+                out.save(self._record(run))
+                self._saved.add(first)
+            elif first in self._saved:
+                out.forget(self._gone(first))
+                self._saved.discard(first)
+        self._touched.clear()
+
+    def forget_to(self, out: Outbox) -> None:
+        """No run of this stream is recorded any longer."""
+        for first in sorted(self._saved):
+            out.forget(self._gone(first))
+        self._saved.clear()
+        self._touched.clear()
+
+    # ---- the list ---------------------------------------------------------------------------
+
+    def _place(self, index: int) -> int:
+        return bisect_right(self._runs, index, key=lambda run: run.first) - 1
+
+    def _split(self, index: int) -> int:
+        """The place of the run that begins at ``index``, which is made to begin there."""
+        place = self._place(index)
+        run = self._runs[place]
+        if run.first == index:
+            return place
+        rest = attrs.evolve(run, first=index, count=run.end - index)
+        if rest.material is None:
+            rest.material_first = index
+        run.count = index - run.first
+        self._touched.update((run.first, index))
+        self._runs.insert(place + 1, rest)
+        return place + 1
+
+    def _cut_out(self, first: int, count: int) -> int:
+        place = self._split(first)
+        if first + count < self.end:
+            self._split(first + count)
+        self._touched.add(first)
+        return place
+
+    def _melt(self, low: int, high: int, *, whatever_reason: bool = False) -> None:
+        """Equal neighbours from one before ``low`` to one after ``high`` are one run."""
+        place = max(low, 1)
+        for _ in range(high + 1 - place):
+            if place >= len(self._runs):
+                break
+            left, right = self._runs[place - 1], self._runs[place]
+            if not _equal(left, right, whatever_reason or self.crowded):
+                place += 1
+                continue
+            if left.state is KeyState.DESTROYED:
+                left.since_ms = max(left.since_ms, right.since_ms)
+                left.reason = left.reason if left.reason == right.reason else SEVERAL
+            else:
+                left.since_ms = min(left.since_ms, right.since_ms)
+            left.count += right.count
+            self._touched.update((left.first, right.first))
+            del self._runs[place]
+
+    def _record(self, run: Run) -> KeyRunRecord:
+        return KeyRunRecord(
+            ksid=self.ksid,
+            first=run.first,
+            count=run.count,
+            state=run.state,
+            material=run.material,
+            material_first=run.material_first,
+            created_ms=run.created_ms,
+            expires_ms=run.expires_ms,
+            since_ms=run.since_ms,
+            reason=run.reason,
+        )
+
+    def _gone(self, first: int) -> KeyRunRecord:
+        return KeyRunRecord(
+            ksid=self.ksid,
+            first=first,
+            count=0,
+            state=KeyState.DESTROYED,
+            material=None,
+            material_first=first,
+            created_ms=0,
+            expires_ms=None,
+            since_ms=0,
+            reason="",
+        )
+
+
+def _run(record: KeyRunRecord) -> Run:
+    return Run(
+        first=record.first,
+        count=record.count,
+        state=record.state,
+        material=record.material,
+        material_first=record.material_first,
+        created_ms=record.created_ms,
+        expires_ms=record.expires_ms,
+        since_ms=record.since_ms,
+        reason=record.reason,
+    )
+
+
+def _span(run: Run, first: int, end: int) -> Span:
+    assert run.material is not None, "chunks that are not destroyed lie somewhere"
+    return Span(
+        first=first, count=end - first, material=run.material, material_first=run.material_first
+    )
+
+
+def _equal(left: Run, right: Run, whatever_reason: bool) -> bool:
+    if left.state is not right.state or left.material != right.material:
+        return False
+    if left.state is KeyState.DESTROYED:
+        return left.reason == right.reason or whatever_reason
+    alike = (left.reason, left.material_first, left.stamp)
+    return alike == (right.reason, right.material_first, right.stamp)

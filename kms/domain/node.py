@@ -1,0 +1,211 @@
+"""The node: hands each event to the part that owns it.
+
+Rules: no part knows another; all of them write into one ``Outbox``. An event that a part refuses
+(``PeerFault``) ends that neighbour's session and changes nothing else (I9, I10). An assertion that
+fails is our own mistake: that link stops, is doubted, and says why; the node and its other links
+go on.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from kms.domain.effects import BlockStored, Effect
+from kms.domain.errors import PeerFault
+from kms.domain.events import (
+    Asked,
+    BlockArrived,
+    DeviceChanged,
+    Event,
+    HungUp,
+    LinkAdded,
+    MaterialOpened,
+    NetworkChanged,
+    PeerConnected,
+    PeerFrame,
+    PeerLost,
+    SecretCarried,
+    Started,
+    Tick,
+)
+from kms.domain.link import Link
+from kms.domain.linkmemory import LinkSettings
+from kms.domain.moment import Moment
+from kms.domain.names import DeviceId, LinkId, NodeId, SecretId, link_id
+from kms.domain.outbox import Outbox
+from kms.domain.records import (
+    BlockRecord,
+    KeyRunRecord,
+    LinkRecord,
+    NodeRecord,
+    PadRecord,
+    Record,
+    StreamRecord,
+)
+from kms.domain.streams import Streams
+
+
+class Node:
+    """One site's whole state. Rebuilt from its records by the same constructor."""
+
+    def __init__(
+        self,
+        node: NodeId,
+        links: Mapping[NodeId, LinkSettings],
+        records: Iterable[Record] = (),
+    ) -> None:
+        self.node = node
+        self.links: dict[LinkId, Link] = {}
+        self.device_faults: dict[DeviceId, str] = {}
+        kept = list(records)
+        self._boot = next((each.boot for each in kept if isinstance(each, NodeRecord)), 0)
+        runs = [each for each in kept if isinstance(each, StreamRecord | KeyRunRecord)]
+        self.streams = Streams(node, runs, self.links)
+        for peer, settings in links.items():
+            link = self._new_link(peer, settings)
+            _restore(link, [each for each in kept if getattr(each, "link", None) == link.link])
+
+    def handle(self, now: Moment, event: Event) -> list[Effect]:
+        """What must happen because of this one event."""
+        return self.handle_all(now, [event])
+
+    def handle_all(self, now: Moment, events: Iterable[Event]) -> list[Effect]:
+        """What must happen because of these events, in order: one batch, one commit."""
+        out = Outbox(now)
+        for event in events:
+            self._handle(event, out)
+        self.streams.replenish(out)
+        for link in self.links.values():
+            self._guarded(link, out, link.flush)
+        return out.effects
+
+    def deadline_ms(self) -> int | None:
+        """When (monotonic) the next ``Tick`` has something to do for a stream."""
+        return self.streams.deadline_ms()
+
+    def room(self, link: LinkId, size_bytes: int) -> bool:
+        """Whether a block of this size would be taken now."""
+        return link in self.links and self.links[link].room(size_bytes)
+
+    def _handle(self, event: Event, out: Outbox) -> None:
+        match event:
+            case Asked():
+                self.streams.asked(event, out)
+            case HungUp():
+                self.streams.hung_up(event, out)
+            case PeerFrame(session=session, data=data):
+                self._with(event.link, out, lambda link, out: link.on_frame(session, data, out))
+            case MaterialOpened():
+                self._opened(event, out)
+            case BlockArrived():
+                self._block_arrived(event, out)
+            case Tick():
+                self.streams.tick(out)
+                for link in self.links.values():
+                    self._guarded(link, out, link.tick)
+            case PeerConnected(session=session):
+                self._with(event.link, out, lambda link, out: link.connected(session, out))
+            case PeerLost(session=session):
+                self._with(event.link, out, lambda link, out: link.lost(session, out))
+            case SecretCarried():
+                self._secret_carried(event, out)
+            case NetworkChanged():
+                self.streams.network(event, out)
+            case DeviceChanged():
+                self._device_changed(event, out)
+            case LinkAdded():
+                self._link_added(event, out)
+            case Started():
+                self._started(out)
+
+    def _new_link(self, peer: NodeId, settings: LinkSettings) -> Link:
+        link = Link(
+            self.node,
+            peer,
+            settings,
+            on_stream_message=self.streams.on_message,
+            drawn_bytes=self.streams.drawn_bytes,
+        )
+        self.links[link.link] = link
+        return link
+
+    def _started(self, out: Outbox) -> None:
+        self._boot += 1
+        out.save(NodeRecord(node=self.node, boot=self._boot))
+        out.audit("node-started", actor=self.node, subject=self.node, boot=self._boot)
+        for link in self.links.values():
+            link.started(self._boot, out)
+
+    def _link_added(self, event: LinkAdded, out: Outbox) -> None:
+        if link_id(self.node, event.peer) not in self.links:
+            link = self._new_link(event.peer, event.settings)
+            link.started(self._boot, out)
+            out.audit("link-added", actor="operator", subject=link.link)
+
+    def refuses_secret(self, link: LinkId, secret_id: SecretId) -> str:
+        """Why ``SecretCarried`` would be refused; empty when it would not."""
+        if link not in self.links:
+            return f"{self.node} has no link {link}: add it first (kms link add)"
+        if secret_id in self.links[link].memory.secrets:
+            return f"link secret {secret_id} was used before: make a new one (kms link-secret)"
+        return ""
+
+    def _secret_carried(self, event: SecretCarried, out: Outbox) -> None:
+        reason = self.refuses_secret(event.link, event.secret_id)
+        if reason:
+            event.bits.wipe()
+            out.alarm("secret-refused", event.link, reason)
+        else:
+            self._with(event.link, out, lambda link, out: link.secret_carried(event, out))
+
+    def _block_arrived(self, event: BlockArrived, out: Outbox) -> None:
+        if event.link in self.links:
+            self._with(event.link, out, lambda link, out: link.block_arrived(event, out))
+        else:
+            event.bits.wipe()
+            out.add(
+                BlockStored(device=event.device, block_id=event.block_id, refused="no such link")
+            )
+
+    def _device_changed(self, event: DeviceChanged, out: Outbox) -> None:
+        before = self.device_faults.get(event.device)
+        self.device_faults[event.device] = event.fault
+        if event.fault and event.fault != before:
+            out.alarm("device", event.link, f"{event.device}: {event.fault}: {event.reason}")
+        elif before and not event.fault:
+            out.audit("device-up", actor=event.device, subject=event.link)
+
+    def _opened(self, event: MaterialOpened, out: Outbox) -> None:
+        for link in self.links.values():
+            if link.asked_for(event):
+                self._guarded(link, out, lambda out, link=link: link.material_opened(event, out))
+                return
+        if event.bits is not None:
+            event.bits.wipe()
+
+    def _with(self, name: LinkId, out: Outbox, act: Callable[[Link, Outbox], object]) -> None:
+        link = self.links.get(name)
+        if link is not None:
+            self._guarded(link, out, lambda out: act(link, out))
+
+    def _guarded(self, link: Link, out: Outbox, act: Callable[[Outbox], object]) -> None:
+        """``act``, with the neighbour's faults and our own mistakes kept to this link."""
+        was_up = link.up
+        try:
+            act(out)
+        except PeerFault as fault:
+            out.alarm("peer-fault", link.link, fault.reason)
+            link.disconnect(fault.reason, out)
+        except AssertionError as mistake:
+            link.doubt(f"a mistake of this program: {mistake}", out)
+        if link.up and not was_up:
+            self.streams.linked(link.link, out)
+        elif was_up and not link.up:
+            self.streams.unlinked(link.link, out)
+
+
+def _restore(link: Link, records: Sequence[Record]) -> None:
+    blocks = [each for each in records if isinstance(each, BlockRecord)]
+    link.restore(
+        next((each for each in records if isinstance(each, LinkRecord)), None),
+        [each for each in records if isinstance(each, PadRecord)],
+        sorted(blocks, key=lambda each: -1 if each.seq is None else each.seq),
+    )

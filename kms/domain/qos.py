@@ -1,0 +1,86 @@
+"""The QoS provider: what an application asked for, against what a link can promise.
+
+Rules: 0 and '' mean that the KMS chooses (ETSI GS QKD 004 V2.1.1 table 2; a NULL cannot be said in
+every binding). A refusal is status 7 and carries the nearest QoS that would be admitted by the same
+link: asking again for that is admitted. Filling the streams at the promised rates is ``pacer``.
+
+Theory of operation: what a link can still promise is ``ADMIT_PERCENT`` of the rate at which key is
+agreed, plus its stock spread over ``ADMIT_LEVEL_S``, less the Min_bps of the streams admitted. The
+opener's node judges; so does the link's leader when the opening comes from the other end, so that
+two openings at once cannot both take the last of the rate.
+"""
+
+import attrs
+
+from kms.domain import limits
+from kms.domain.channel import Channel
+from kms.domain.metadata import JSON
+from kms.domain.status import QoS
+
+_U32_MAX = 2**32 - 1
+
+
+@attrs.frozen(kw_only=True)
+class Judgement:
+    """``qos`` holds when ``refused`` is empty, else it is the counter-proposal."""
+
+    qos: QoS
+    refused: str
+
+
+def spare_bps(channel: Channel, promised_bps: int) -> int:
+    """What the link can promise on top of ``promised_bps``, bit/s."""
+    made = channel.rate_bps() * limits.ADMIT_PERCENT / 100
+    kept = channel.level() * 8 / limits.ADMIT_LEVEL_S
+    return max(0, int(made + kept) - promised_bps)
+
+
+def judge(asked: QoS, spare: int) -> Judgement:
+    """Every field decided. A field that cannot be had is named; the others stand as asked."""
+    refused: list[str] = []
+
+    def bounded(name: str, value: int, default: int, most: int) -> int:
+        if 0 <= value <= most:
+            return value or default
+        refused.append(f"{name} is at most {most}")
+        return most if value > most else default
+
+    chunk = bounded(
+        "Key_chunk_size",
+        asked.key_chunk_size,
+        limits.CHUNK_BYTES_DEFAULT,
+        limits.CHUNK_BYTES_MAX,
+    )
+    timeout = bounded("Timeout", asked.timeout, limits.TIMEOUT_DEFAULT_MS, limits.TIMEOUT_MAX_MS)
+    ttl = bounded("TTL", asked.ttl, limits.TTL_DEFAULT_S, limits.TTL_MAX_S)
+    jitter = bounded("Jitter", asked.jitter, 0, _U32_MAX)
+    priority = bounded("Priority", asked.priority, 0, _U32_MAX)
+    max_bps = bounded("Max_bps", asked.max_bps, 0, _U32_MAX)
+    min_bps = bounded("Min_bps", asked.min_bps, 0, _U32_MAX)
+    if max_bps and min_bps > max_bps:
+        refused.append("Min_bps is above Max_bps")
+        min_bps = max_bps
+    if min_bps > spare:
+        refused.append(f"the link can promise {spare} bit/s more")
+        min_bps = spare
+    # A first octet of 0 is the binary way to say "no metadata" (table 2).
+    mimetype = "" if asked.metadata_mimetype[:1] == "\0" else asked.metadata_mimetype
+    if mimetype and mimetype.lower() != JSON:
+        refused.append(f"Metadata_mimetype is {JSON} or empty")
+        mimetype = JSON
+    qos = QoS(
+        key_chunk_size=chunk,
+        max_bps=max_bps,
+        min_bps=min_bps,
+        jitter=jitter,
+        priority=priority,
+        timeout=timeout,
+        ttl=ttl,
+        metadata_mimetype=mimetype and JSON,
+    )
+    return Judgement(qos=qos, refused="; ".join(refused))
+
+
+def is_settled(qos: QoS) -> bool:
+    """Whether a node that follows ``judge`` could have settled on this, rates aside."""
+    return judge(qos, _U32_MAX) == Judgement(qos=qos, refused="")

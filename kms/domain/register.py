@@ -1,0 +1,266 @@
+"""The streams of a node and what can be looked up about them: the table the parts of ``streams``
+share. It decides nothing.
+
+Rules: a stream is in every index or in none (``add`` and ``drop`` are the only ways); what changed
+is marked with ``touch`` and written once, by ``flush``, at the end of the event.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Mapping
+
+import attrs
+
+from kms.domain import limits
+from kms.domain.channel import Channel
+from kms.domain.due import Due
+from kms.domain.effects import Answer, WipeMaterial
+from kms.domain.keyruns import KeyRuns, Span
+from kms.domain.lifecycle import KeyEvent
+from kms.domain.moment import Moment
+from kms.domain.names import KSID, LinkId, NodeId, SAEId
+from kms.domain.outbox import Outbox
+from kms.domain.policy import Policy
+from kms.domain.records import KeyRunRecord, StreamRecord
+from kms.domain.requests import GetKey, Reply
+from kms.domain.stream import Stream, Waiting
+
+Timer = tuple[str, KSID | int]
+"""("stream", ksid), ("pace", ksid) or ("request", request id)"""
+
+
+@attrs.frozen
+class Tombstone:
+    """A closed stream whose KSID is refused for a while."""
+
+    record: StreamRecord
+    run: KeyRunRecord | None
+
+
+class Register:
+    """Streams by KSID, link and application; requests that wait; timers; tombstones."""
+
+    def __init__(
+        self,
+        node: NodeId,
+        records: Iterable[StreamRecord | KeyRunRecord],
+        channels: Mapping[LinkId, Channel],
+    ) -> None:
+        self.node = node
+        self.channels = channels
+        self.directory: Mapping[SAEId, NodeId] = {}
+        self.policy = Policy()
+        self.streams: dict[KSID, Stream] = {}
+        self.tombstones: OrderedDict[KSID, Tombstone] = OrderedDict()
+        self.on_link: dict[LinkId, dict[KSID, None]] = {}
+        self.of_application: Counter[SAEId] = Counter()
+        self.waiting_of: Counter[SAEId] = Counter()
+        self.promised_bps: Counter[LinkId] = Counter()
+        self.waiting: dict[int, Waiting] = {}
+        self.due: Due[Timer] = Due()
+        self.now: Moment | None = None
+        self._dirty: dict[KSID, Stream] = {}
+        self._restored = list(records)
+
+    def at(self, now: Moment) -> bool:
+        """Time is ``now``. True the first time: the records are streams again, the monotonic
+        clock of their timers begins here."""
+        first = self.now is None
+        self.now = now
+        if first:
+            self._restore(now)
+        return first
+
+    def _restore(self, now: Moment) -> None:
+        runs: dict[KSID, list[KeyRunRecord]] = {}
+        found: list[StreamRecord] = []
+        for record in self._restored:
+            if isinstance(record, KeyRunRecord):
+                runs.setdefault(record.ksid, []).append(record)
+            else:
+                found.append(record)
+        self._restored = []
+        for record in sorted(found, key=lambda r: r.closed_ms or 0):
+            mine = runs.pop(record.ksid, [])
+            if record.closed_ms is not None:
+                self.tombstones[record.ksid] = Tombstone(record, mine[0] if mine else None)
+                continue
+            stream = Stream(record, KeyRuns(record.ksid, mine), now)
+            assert stream.runs.end == record.next_index, "runs and record are of one transaction"
+            stream.saved = record
+            stream.runs.awake(now, stream.ttl_ms)
+            self._index(stream)
+        assert not runs, "runs of a stream that is not recorded"
+
+    # ---- streams ----------------------------------------------------------------------------
+
+    def add(self, stream: Stream) -> None:
+        """The stream is known and saved."""
+        self._index(stream)
+        self.touch(stream)
+
+    def drop(self, stream: Stream, out: Outbox) -> None:
+        """The stream was never there. The caller has destroyed its chunks and answered its
+        requests."""
+        self._unindex(stream)
+        stream.runs.forget_to(out)
+        if stream.saved is not None:
+            out.forget(stream.saved)
+
+    def bury(self, stream: Stream, out: Outbox) -> None:
+        """The closed stream is a tombstone."""
+        self._unindex(stream)
+        record = attrs.evolve(stream.record, closed_ms=out.now.wall_ms)
+        run = stream.runs.fold(out.now)
+        stream.runs.save_to(out)
+        out.save(record)
+        self.tombstones[record.ksid] = Tombstone(record, run)
+        if len(self.tombstones) > limits.TOMBSTONES_MAX:
+            self._forget_tombstone(out)
+
+    def forget_tombstones(self, out: Outbox) -> None:
+        """Those past their time are gone."""
+        for _ in range(limits.DUE_PER_TICK_MAX):
+            end_ms = self._tombstone_end_ms()
+            if end_ms is None or end_ms > out.now.wall_ms:
+                return
+            self._forget_tombstone(out)
+
+    def touch(self, stream: Stream) -> None:
+        """The stream changed: it is saved when the event is handled."""
+        self._dirty[stream.ksid] = stream
+
+    def flush(self, out: Outbox) -> None:
+        """What changed is in the batch's writes."""
+        for stream in self._dirty.values():
+            if self.streams.get(stream.ksid) is not stream:
+                continue
+            stream.runs.save_to(out)
+            if stream.record is not stream.saved:
+                out.save(stream.record)
+                stream.saved = stream.record
+        self._dirty.clear()
+
+    def channel(self, stream: Stream) -> Channel | None:
+        """The stream's link, if the node still has it."""
+        return self.channels.get(stream.record.link)
+
+    def set_qos(self, stream: Stream, record: StreamRecord) -> None:
+        """The record with another QoS."""
+        self.promised_bps[record.link] += record.qos.min_bps - stream.record.qos.min_bps
+        stream.record = record
+
+    # ---- waiting ----------------------------------------------------------------------------
+
+    def wait(self, stream: Stream, waiting: Waiting) -> None:
+        """The request is answered later."""
+        self.waiting[waiting.request_id] = waiting
+        self.waiting_of[waiting.caller] += 1
+        place = stream.gets if isinstance(waiting.request, GetKey) else stream.openings
+        place[waiting.request_id] = waiting
+        self.due.set(("request", waiting.request_id), waiting.deadline_ms)
+
+    def answer(self, waiting: Waiting, reply: Reply, out: Outbox) -> None:
+        """The request has its answer and waits no longer."""
+        self.unwait(waiting)
+        if not waiting.hung_up:
+            out.add(Answer(request_id=waiting.request_id, reply=reply))
+
+    def unwait(self, waiting: Waiting) -> None:
+        """The request waits no longer; who takes it answers it."""
+        if self.waiting.pop(waiting.request_id, None) is None:
+            return
+        self.waiting_of[waiting.caller] -= 1
+        if not self.waiting_of[waiting.caller]:
+            del self.waiting_of[waiting.caller]
+        self.due.clear(("request", waiting.request_id))
+        stream = self.streams.get(waiting.ksid)
+        if stream is not None:
+            stream.gets.pop(waiting.request_id, None)
+            stream.openings.pop(waiting.request_id, None)
+
+    def crowd(self, caller: SAEId, stream: Stream | None = None) -> str:
+        """Which limit keeps one more request of ``caller`` from waiting; empty for none."""
+        if len(self.waiting) >= limits.REQUESTS_WAITING_MAX:
+            return f"this node already has {limits.REQUESTS_WAITING_MAX} requests waiting"
+        if self.waiting_of[caller] >= limits.REQUESTS_PER_APPLICATION_MAX:
+            return f"{limits.REQUESTS_PER_APPLICATION_MAX} requests of this application wait"
+        if stream and len(stream.gets) + len(stream.openings) >= limits.REQUESTS_PER_STREAM_MAX:
+            return f"{limits.REQUESTS_PER_STREAM_MAX} requests wait on this stream"
+        return ""
+
+    # ---- chunks -----------------------------------------------------------------------------
+
+    def destroy(
+        self, stream: Stream, spans: Iterable[Span], *events: KeyEvent, reason: str, out: Outbox
+    ) -> None:
+        """The chunks have gone through ``events``, the last of which destroys them: recorded,
+        journalled, and unreadable with the batch."""
+        for span in spans:
+            stream.runs.move(span, *events, now=out.now, reason=reason)
+            self.wipe(stream, span, out)
+            self.touch(stream)
+            out.audit(
+                "keys-compromised" if KeyEvent.COMPROMISE in events else "keys-destroyed",
+                actor="node",
+                subject=str(stream.ksid),
+                first=span.first,
+                count=span.count,
+                reason=reason,
+            )
+
+    def wipe(self, stream: Stream, span: Span, out: Outbox) -> None:
+        """The bytes are unreadable with the batch."""
+        size = stream.chunk_bytes
+        out.add(
+            WipeMaterial(
+                material=span.material,
+                offset=(span.first - span.material_first) * size,
+                length=span.count * size,
+            )
+        )
+
+    # ---- indexes ----------------------------------------------------------------------------
+
+    def deadline_ms(self) -> int | None:
+        """When a timer fires or a tombstone ends."""
+        if self.now is None:
+            return None
+        found = [self.due.deadline_ms(self.now)]
+        end_ms = self._tombstone_end_ms()
+        if end_ms is not None:
+            found.append(self.now.mono_ms + max(0, end_ms - self.now.wall_ms))
+        return min((at for at in found if at is not None), default=None)
+
+    def _index(self, stream: Stream) -> None:
+        record = stream.record
+        assert record.ksid not in self.streams, "a KSID names one stream"
+        self.streams[record.ksid] = stream
+        self.on_link.setdefault(record.link, {})[record.ksid] = None
+        self.of_application[record.local] += 1
+        self.promised_bps[record.link] += record.qos.min_bps
+
+    def _unindex(self, stream: Stream) -> None:
+        record = stream.record
+        assert not stream.gets, "a stream ends when its requests are answered"
+        assert not stream.openings, "a stream ends when its requests are answered"
+        del self.streams[record.ksid]
+        del self.on_link[record.link][record.ksid]
+        self.of_application[record.local] -= 1
+        if not self.of_application[record.local]:
+            del self.of_application[record.local]
+        self.promised_bps[record.link] -= record.qos.min_bps
+        self.due.clear(("stream", record.ksid))
+        self.due.clear(("pace", record.ksid))
+        self._dirty.pop(record.ksid, None)
+
+    def _tombstone_end_ms(self) -> int | None:
+        if not self.tombstones:
+            return None
+        record = next(iter(self.tombstones.values())).record
+        return (record.closed_ms or 0) + limits.TOMBSTONE_MS
+
+    def _forget_tombstone(self, out: Outbox) -> None:
+        _, tombstone = self.tombstones.popitem(last=False)
+        if tombstone.run is not None:
+            out.forget(tombstone.run)
+        out.forget(tombstone.record)

@@ -1,0 +1,191 @@
+"""What this end has to say to each neighbour about its streams.
+
+Rules: a stream is said as one ``Mark`` per batch however often it changed in it, and always as it
+is when the ``Mark`` is made; other messages about a stream never overtake its mark; at most
+``MARKS_PER_BATCH_MAX`` leave in one batch.
+
+Theory of operation: a session forgets nothing but may end at any time, so after each hello every
+stream is said again, then ``Marked``. An acknowledgement is the same message: it leaves with the
+batch that stored the chunks, or a later one (I5).
+"""
+
+from uuid import UUID
+
+import attrs
+
+from kms.domain import limits
+from kms.domain.channel import Channel
+from kms.domain.names import KSID, LinkId
+from kms.domain.outbox import Outbox
+from kms.domain.records import StreamRecord
+from kms.domain.register import Register
+from kms.domain.status import QoS
+from kms.domain.stream import Stream
+from kms.domain.wire import Announce, Mark, Marked, Message, Verdict
+
+
+class Session:
+    """One session with a neighbour."""
+
+    def __init__(self) -> None:
+        self.to_say: dict[KSID | None, Mark | None] = {}
+        """KSIDs in turn, with a mark if it is not the stream's own; None: say ``Marked``"""
+        self.heard_all = False
+        self.to_announce: dict[KSID, None] = {}
+
+
+class Speech:
+    """Messages to all neighbours."""
+
+    def __init__(self, register: Register) -> None:
+        self._register = register
+        self.sessions: dict[LinkId, Session] = {}
+
+    def linked(self, link: LinkId) -> None:
+        """A new session: all streams of the link are to be said, then ``Marked``."""
+        session = self.sessions[link] = Session()
+        for ksid in self._register.on_link.get(link, ()):
+            self._register.streams[ksid].said = self._register.streams[ksid].synced = False
+            session.to_say[ksid] = None
+        session.to_say[None] = None
+
+    def unlinked(self, link: LinkId) -> None:
+        """The session is over; what was not said is said in the next."""
+        self.sessions.pop(link, None)
+        for ksid in self._register.on_link.get(link, ()):
+            stream = self._register.streams[ksid]
+            stream.said = stream.synced = False
+
+    def say(self, stream: Stream) -> None:
+        """The neighbour is to know how this stream is now."""
+        session = self.sessions.get(stream.record.link)
+        if session is not None:
+            session.to_say.setdefault(stream.ksid, None)
+
+    def say_closed(self, record: StreamRecord, *, withdrawn: bool = False) -> None:
+        """The neighbour is to know that the stream is gone here."""
+        session = self.sessions.get(record.link)
+        if session is not None:
+            session.to_say[record.ksid] = Mark(
+                ksid=record.ksid.bytes,
+                next_index=record.acked_index if record.designates else record.next_index,
+                joined=not withdrawn,
+                closed=True,
+                wanted=0,
+            )
+            session.to_announce.pop(record.ksid, None)
+
+    def announce(self, stream: Stream) -> None:
+        """The neighbour is told of the stream, if a session stands."""
+        self._tell(stream.record.link, stream.ksid, announcement(stream))
+        stream.said = True
+
+    def say_now(self, stream: Stream) -> None:
+        """The neighbour is told of the stream before what follows about it."""
+        session = self.sessions.get(stream.record.link)
+        channel = self._register.channel(stream)
+        if session is not None and channel is not None and channel.up:
+            session.to_say.pop(stream.ksid, None)
+            channel.send(mark_of(stream))
+            stream.said = True
+
+    def judge(self, link: LinkId, ksid: KSID, status: int, reason: str, joined: bool) -> None:
+        """The neighbour's announcement is answered."""
+        message = Verdict(ksid=ksid.bytes, status=status, reason=reason[:200], joined=joined)
+        self._tell(link, ksid, message)
+
+    def announce_later(self, stream: Stream) -> None:
+        """The neighbour does not know the stream: it is announced in one of the next batches."""
+        session = self.sessions.get(stream.record.link)
+        if session is not None:
+            session.to_announce[stream.ksid] = None
+
+    def flush(self, out: Outbox) -> None:
+        """What is to be said is queued with the links that are up, up to the bound."""
+        for link, session in self.sessions.items():
+            channel = self._register.channels.get(link)
+            if channel is None or not channel.up:
+                continue
+            for _ in range(limits.MARKS_PER_BATCH_MAX):
+                if session.to_say:
+                    self._say_first(channel, session)
+                elif session.to_announce:
+                    ksid = next(iter(session.to_announce))
+                    del session.to_announce[ksid]
+                    stream = self._register.streams.get(ksid)
+                    if stream is not None and not stream.synced:
+                        self.announce(stream)
+                else:
+                    break
+
+    def waits(self) -> bool:
+        """Whether something is left for the next batch."""
+        return any(s.to_say or s.to_announce for s in self.sessions.values())
+
+    def _say_first(self, channel: Channel, session: Session) -> None:
+        ksid = next(iter(session.to_say))
+        mark = session.to_say.pop(ksid)
+        if ksid is None:
+            channel.send(Marked())
+        elif mark is not None:
+            channel.send(mark)
+        elif ksid in self._register.streams:
+            stream = self._register.streams[ksid]
+            channel.send(mark_of(stream))
+            stream.said = True
+
+    def _tell(self, link: LinkId, ksid: KSID, message: Message) -> None:
+        session, channel = self.sessions.get(link), self._register.channels.get(link)
+        if session is None or channel is None or not channel.up:
+            return
+        if ksid in session.to_say:
+            first = session.to_say.pop(ksid)
+            stream = self._register.streams.get(ksid)
+            if first is not None:
+                channel.send(first)
+            elif stream is not None:
+                channel.send(mark_of(stream))
+                stream.said = True
+        channel.send(message)
+
+
+def mark_of(stream: Stream) -> Mark:
+    """How far this end is with the stream."""
+    record = stream.record
+    # Closed without having joined would mean: withdrawn.
+    joined = record.local_joined or record.local_closed
+    stream.wanted_said = 0 if record.designates else stream.waited()
+    return Mark(
+        ksid=record.ksid.bytes,
+        next_index=stream.deliverable,
+        joined=joined,
+        closed=record.local_closed,
+        wanted=stream.wanted_said,
+    )
+
+
+def announcement(stream: Stream) -> Announce:
+    """The stream, as the neighbour is told of it."""
+    record, qos = stream.record, stream.record.qos
+    return Announce(
+        ksid=record.ksid.bytes,
+        local=record.local,
+        remote=record.remote,
+        designates=record.designates,
+        qos=list(attrs.astuple(qos)[:7]),
+        mimetype=qos.metadata_mimetype,
+        next_index=stream.deliverable,
+        joined=record.local_joined,
+    )
+
+
+def announced_qos(message: Announce) -> QoS:
+    """The QoS of an announcement, as it came."""
+    names = [field.name for field in attrs.fields(QoS)][:-1]
+    fields = dict(zip(names, message.qos, strict=True))
+    return QoS(metadata_mimetype=message.mimetype, **fields)
+
+
+def ksid_of(data: bytes) -> KSID:
+    """The KSID in a message."""
+    return KSID(UUID(bytes=data))

@@ -1,0 +1,182 @@
+"""One stream at this end: its record, its chunks, who waits for them.
+
+Rules: everything that must outlive a crash is in ``record`` and ``runs``; everything else here is
+rebuilt or asked for again. The states are read off the record, never kept beside it:
+
+    opening -> pending -> established -> closing -> closed
+    (announced,  (one side    (both sides    (one side   (both sides;
+     no verdict)  has joined)   have joined)   has closed)  a tombstone)
+"""
+
+from enum import Enum
+
+import attrs
+
+from kms.domain import limits
+from kms.domain.keyruns import KeyRuns
+from kms.domain.moment import Moment
+from kms.domain.names import KSID, LinkId, NodeId, SAEId, leader_of
+from kms.domain.pace import Pace
+from kms.domain.records import StreamRecord
+from kms.domain.requests import GetKey, OpenConnect
+
+
+class StreamState(Enum):
+    """How far a stream is."""
+
+    OPENING = "opening"
+    PENDING = "pending"
+    ESTABLISHED = "established"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+@attrs.frozen(kw_only=True)
+class StreamStatistics:
+    """One stream, as this end sees it."""
+
+    ksid: KSID
+    link: LinkId
+    local: SAEId
+    remote: SAEId
+    state: StreamState
+    next_index: int
+    """chunks designated so far"""
+    ready: int
+    """chunks made and not delivered here"""
+    delivered: int
+    """chunks delivered here since the start of the process"""
+    waiting: int
+    """requests that wait"""
+    promised_bps: int
+    """Min_bps as admitted"""
+    got_bps: int
+    """what was delivered here in the last whole second"""
+    designated: int
+    """chunks made for both ends since the start of the process; 0 at the end that only receives"""
+
+
+@attrs.define(kw_only=True, eq=False)
+class Waiting:
+    """A request that is answered later, at ``deadline_ms`` of the monotonic clock at the latest."""
+
+    request_id: int
+    caller: SAEId
+    ksid: KSID
+    request: OpenConnect | GetKey
+    deadline_ms: int
+    hung_up: bool = False
+    """nobody hears the answer; what the request began goes on"""
+
+
+class Stream:
+    """One stream at this end."""
+
+    __slots__ = (
+        "confirmed",
+        "delivered",
+        "gets",
+        "openings",
+        "pace",
+        "record",
+        "runs",
+        "said",
+        "saved",
+        "synced",
+        "touched_mono_ms",
+        "wanted_said",
+        "wipe_by_ms",
+    )
+
+    def __init__(self, record: StreamRecord, runs: KeyRuns, now: Moment) -> None:
+        self.record = record
+        self.saved: StreamRecord | None = None
+        """as the store has it"""
+        self.runs = runs
+        self.openings: dict[int, Waiting] = {}
+        self.gets: dict[int, Waiting] = {}
+        """in the order in which they came"""
+        self.said = False
+        """the neighbour heard of it from this end in this session"""
+        self.synced = False
+        """this end heard of it from the neighbour in this session"""
+        self.confirmed = record.remote_joined or record.next_index > 0
+        """the neighbour has held it, so an end of it is an end, not a withdrawal"""
+        self.wanted_said = 0
+        self.pace = Pace(record.qos, now.mono_ms)
+        self.delivered = 0
+        self.wipe_by_ms: int | None = None
+        idle_ms = min(max(0, now.wall_ms - record.touched_ms), record.qos.ttl * 1000)
+        self.touched_mono_ms = now.mono_ms - idle_ms
+
+    @property
+    def ksid(self) -> KSID:
+        return self.record.ksid
+
+    @property
+    def chunk_bytes(self) -> int:
+        return self.record.qos.key_chunk_size
+
+    @property
+    def ttl_ms(self) -> int:
+        return self.record.qos.ttl * 1000
+
+    @property
+    def unit_chunks(self) -> int:
+        """Chunks that are sealed together."""
+        return max(1, limits.CHUNK_UNIT_BYTES // self.chunk_bytes)
+
+    @property
+    def established(self) -> bool:
+        """Both applications are there: key is made."""
+        r = self.record
+        return r.local_joined and r.remote_joined and not (r.local_closed or r.remote_closed)
+
+    @property
+    def deliverable(self) -> int:
+        """Indices below this are durable at both ends (I5)."""
+        return self.record.acked_index if self.record.designates else self.record.next_index
+
+    @property
+    def state(self) -> StreamState:
+        r = self.record
+        if r.local_closed and r.remote_closed:
+            return StreamState.CLOSED
+        if r.local_closed or r.remote_closed:
+            return StreamState.CLOSING
+        if r.local_joined and r.remote_joined:
+            return StreamState.ESTABLISHED
+        return StreamState.PENDING if self.confirmed else StreamState.OPENING
+
+    def leads(self, node: NodeId) -> bool:
+        """Whether this end's record wins when both ends opened the stream at once."""
+        return leader_of(self.record.link) == node
+
+    def waited(self) -> int:
+        """Chunks from ``next_index`` on that requests here wait for."""
+        if not self.gets:
+            return 0
+        beyond, unread = 0, 0
+        for waiting in self.gets.values():
+            index = waiting.request.index if isinstance(waiting.request, GetKey) else None
+            if index is None:
+                unread += 1
+            else:
+                beyond = max(beyond, index + 1 - self.record.next_index)
+        return max(0, beyond, unread - self.runs.ready)
+
+    def statistics(self, now: Moment) -> StreamStatistics:
+        return StreamStatistics(
+            ksid=self.ksid,
+            link=self.record.link,
+            local=self.record.local,
+            remote=self.record.remote,
+            state=self.state,
+            next_index=self.record.next_index,
+            ready=self.runs.ready,
+            delivered=self.delivered,
+            waiting=len(self.gets) + len(self.openings),
+            promised_bps=self.record.qos.min_bps,
+            got_bps=self.pace.rate(now.mono_ms) * self.chunk_bytes * 8,
+            designated=self.pace.got_chunks,
+        )

@@ -1,0 +1,204 @@
+"""The pacer: makes key for streams ahead of demand, from the pads this end writes.
+
+Rules: every admitted Min_bps first, then by priority (the larger number), evenly within one; never
+above Max_bps; only for streams that both ends have said in this session and both applications have
+joined; nothing from a link under alarm (I13).
+
+Theory of operation: a stream that lacks key stands in its link's queue, once. The queue is a heap
+over (promised or not, priority, bytes got so far): the lowest gets a turn of a fair part of what the
+link can give now, and stands in line again if it still lacks. Nothing here walks over streams that
+lack nothing. A stream held back by Max_bps, or to be moved forward by Min_bps, has a timer.
+
+A chunk that is larger than what the link can give now: the link is told what is wanted, and while it
+has that much at all, those behind wait too, or small chunks would starve large ones for ever. When
+it has not, they go first.
+"""
+
+import heapq
+
+import attrs
+
+from kms.domain import limits
+from kms.domain.channel import Channel
+from kms.domain.effects import StoreMaterial
+from kms.domain.lifecycle import KeyEvent
+from kms.domain.names import KSID, LinkId, MaterialId
+from kms.domain.outbox import Outbox
+from kms.domain.register import Register
+from kms.domain.secret import Secret
+from kms.domain.stream import Stream
+from kms.domain.wire import Designate
+
+_PROMISED, _EXCESS = 0, 1
+_Entry = tuple[int, int, int, int, KSID]
+"""(promised or excess, -priority, bytes got, number, ksid)"""
+
+
+class Supply:
+    """Key for the streams of all links."""
+
+    def __init__(self, register: Register) -> None:
+        self._register = register
+        self._queues: dict[LinkId, list[_Entry]] = {}
+        self._floor: dict[LinkId, int] = {}
+        self._number = 0
+
+    def consider(self, stream: Stream, now_ms: int) -> None:
+        """The stream stands in line if it lacks key and does not stand there yet."""
+        if stream.pace.queued or not self._may_have(stream) or not self._lacks(stream, now_ms):
+            return
+        if not stream.pace.allowed(now_ms):
+            self._register.due.set(("pace", stream.ksid), stream.pace.allowed_at_ms(now_ms))
+            return
+        self._stand_in_line(stream, now_ms)
+
+    def paced(self, stream: Stream, now_ms: int) -> None:
+        """The stream's pace timer fired: Max_bps allows, or Min_bps promises, one more chunk."""
+        if stream.pace.queued:
+            self._stand_in_line(stream, now_ms)
+        else:
+            self.consider(stream, now_ms)
+
+    def fill(self, out: Outbox) -> None:
+        """Those that lack key have what their links can give now, a bounded number of them."""
+        left = limits.DESIGNATIONS_PER_BATCH_MAX
+        for link, queue in list(self._queues.items()):
+            channel = self._register.channels.get(link)
+            if channel is None or not channel.up or channel.alarmed:
+                continue
+            left -= self._fill_from(channel, queue, left, out)
+            if not queue:
+                del self._queues[link]
+
+    def waits(self) -> bool:
+        """Whether a link that could give has streams in line."""
+        return any(
+            (channel := self._register.channels.get(link)) is not None
+            and channel.up
+            and not channel.alarmed
+            for link in self._queues
+        )
+
+    def _fill_from(self, channel: Channel, queue: list[_Entry], most: int, out: Outbox) -> int:
+        made, passed_over = 0, list[_Entry]()
+        while queue and made < most and len(passed_over) < limits.PACER_SKIPS_MAX:
+            entry = heapq.heappop(queue)
+            stream = self._register.streams.get(entry[4])
+            if stream is None or stream.pace.queued != entry[3]:
+                continue
+            now_ms = out.now.mono_ms
+            count = self._turn(stream, entry, channel, len(queue) + 1, now_ms)
+            if count and not self._designate(stream, count, channel, out):
+                channel.want(stream.chunk_bytes)
+                passed_over.append(entry)
+                if channel.level() >= stream.chunk_bytes:
+                    break
+                continue
+            stream.pace.queued = 0
+            if count:
+                made += 1
+                self._floor[channel.link] = entry[2]
+            self.consider(stream, now_ms)
+        for entry in passed_over:
+            heapq.heappush(queue, entry)
+        return made
+
+    def _turn(
+        self, stream: Stream, entry: _Entry, channel: Channel, standing: int, now_ms: int
+    ) -> int:
+        """Chunks of one turn; 0 when it lacks nothing any longer."""
+        if not self._may_have(stream):
+            return 0
+        size, pace = stream.chunk_bytes, stream.pace
+        part = max(channel.drawable() // standing, limits.PACER_TURN_BYTES_MIN) // size
+        count = min(
+            self._lacks(stream, now_ms),
+            pace.allowed(now_ms),
+            max(1, part),
+            limits.DESIGNATION_CHUNKS_MAX,
+            limits.INDEX_MAX + 1 - stream.record.next_index,
+        )
+        if entry[0] == _PROMISED:
+            count = min(count, max(1, pace.promised(now_ms)))
+        return count if count <= 1 else max(1, min(count, channel.drawable() // size))
+
+    def _designate(self, stream: Stream, count: int, channel: Channel, out: Outbox) -> bool:
+        """``count`` chunks more are made, told to the peer and stored here; False, and nothing
+        changed, when the link cannot give them now."""
+        record, size = stream.record, stream.chunk_bytes
+        first = record.next_index
+        assert first == stream.runs.end, "I2 indices are designated in order"
+        message = Designate(ksid=record.ksid.bytes, first=first, count=count, chunk_bytes=size)
+        bits = channel.draw(message, count * size, out) if channel.drawable() >= size else None
+        if bits is None:
+            return False
+        assert len(bits) == count * size, "I2 both ends take the same bytes"
+        stream.record = attrs.evolve(record, next_index=first + count)
+        stream.pace.made(count)
+        stream.pace.share += count * size
+        self.store(stream, count, bits, out)
+        return True
+
+    def store(self, stream: Stream, count: int, bits: Secret, out: Outbox) -> None:
+        """``count`` new chunks wait here, at either end of the stream."""
+        first, falls = stream.runs.end, stream.record.falls
+        material = MaterialId(f"chunks/{stream.ksid}/{first}" + (f"-{falls}" if falls else ""))
+        unit_bytes = stream.unit_chunks * stream.chunk_bytes
+        out.add(StoreMaterial(material=material, bits=bits, unit_bytes=unit_bytes))
+        stream.runs.append(
+            count, material=material, now=out.now, ttl_ms=stream.ttl_ms, reason="designated"
+        )
+        self._register.due.set(
+            ("stream", stream.ksid),
+            out.now.mono_ms + stream.ttl_ms,
+            out.now.wall_ms + stream.ttl_ms,
+        )
+        out.audit(
+            "keys-designated",
+            actor="node",
+            subject=str(stream.ksid),
+            first=first,
+            count=count,
+            link=stream.record.link,
+        )
+        self._register.touch(stream)
+        too_many = stream.runs.ready - limits.UNREAD_BYTES_MAX // stream.chunk_bytes
+        if too_many > 0:
+            self._register.destroy(
+                stream,
+                stream.runs.oldest(too_many),
+                KeyEvent.DESTROY,
+                reason="unread for too long while the other application reads on",
+                out=out,
+            )
+
+    def _may_have(self, stream: Stream) -> bool:
+        return (
+            stream.record.designates
+            and stream.established
+            and stream.said
+            and stream.synced
+            and stream.record.next_index <= limits.INDEX_MAX
+        )
+
+    def _lacks(self, stream: Stream, now_ms: int) -> int:
+        return max(0, stream.pace.need(now_ms, stream.runs.ready, stream.waited()))
+
+    def _stand_in_line(self, stream: Stream, now_ms: int) -> None:
+        pace, link = stream.pace, stream.record.link
+        promised = bool(pace.promised(now_ms))
+        promised_at_ms = pace.promised_at_ms(now_ms)
+        if not promised and promised_at_ms is not None:
+            self._register.due.set(("pace", stream.ksid), promised_at_ms)
+        self._number += 1
+        pace.queued = self._number
+        # Who lacked nothing for a while does not catch up on those who did.
+        pace.share = max(pace.share, self._floor.get(link, 0))
+        entry = (
+            _PROMISED if promised else _EXCESS,
+            -stream.record.qos.priority,
+            pace.share,
+            self._number,
+            stream.ksid,
+        )
+        heapq.heappush(self._queues.setdefault(link, []), entry)

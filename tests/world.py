@@ -1,0 +1,353 @@
+"""A small world for domain tests: whole nodes, a virtual clock, disks and wires one can break.
+
+The world is the shell: it commits writes, then carries out outputs, one batch after the other, and
+keeps a ledger of what left each node. Nothing here draws randomness or reads a clock.
+"""
+
+import hashlib
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
+from uuid import UUID
+
+from kms.domain import limits
+from kms.domain.effects import (
+    Alarm,
+    Answer,
+    Audit,
+    BlockStored,
+    DeliverKey,
+    Disconnect,
+    Effect,
+    Forget,
+    Note,
+    ReadMaterial,
+    Refuse,
+    Save,
+    SendFrame,
+    StoreMaterial,
+    TakeMaterial,
+    WipeMaterial,
+)
+from kms.domain.events import (
+    Asked,
+    BlockArrived,
+    Event,
+    MaterialOpened,
+    NetworkChanged,
+    PeerConnected,
+    PeerFrame,
+    PeerLost,
+    SecretCarried,
+    Started,
+    Tick,
+)
+from kms.domain.frame import HEADER_BYTES, Kind, read_header
+from kms.domain.linkmemory import LinkSettings
+from kms.domain.moment import Moment
+from kms.domain.names import (
+    KSID,
+    BlockId,
+    DeviceId,
+    MaterialId,
+    NodeId,
+    SAEId,
+    SecretId,
+    link_id,
+)
+from kms.domain.node import Node
+from kms.domain.policy import Policy, Rule
+from kms.domain.records import Record
+from kms.domain.requests import Request
+from kms.domain.secret import Secret
+
+ALICE, BOB = NodeId("alice"), NodeId("bob")
+LINK = link_id(ALICE, BOB)
+ANN, BEN = SAEId("sae:ann"), SAEId("sae:ben")
+SETTINGS = LinkSettings(pool_bytes_max=64 * limits.MIB, qber_max=0.11, block_expiry_ms=60_000)
+
+
+def block_bits(number: int, length: int) -> bytes:
+    """The bits that both devices give for block ``number``."""
+    return hashlib.shake_256(f"block {number}".encode()).digest(length)
+
+
+class Disk:
+    """What survives a crash: records and material, as of the last commit."""
+
+    def __init__(self) -> None:
+        self.records: dict[tuple[object, ...], Record] = {}
+        self.material: dict[MaterialId, bytearray] = {}
+        self.gone: dict[MaterialId, bytearray] = {}
+        """1 for each wiped byte"""
+        self.unreadable: set[MaterialId] = set()
+
+    def copy(self) -> "Disk":
+        twin = Disk()
+        twin.records = dict(self.records)
+        twin.material = {key: bytearray(value) for key, value in self.material.items()}
+        twin.gone = {key: bytearray(value) for key, value in self.gone.items()}
+        return twin
+
+    def commit(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Save(record=record):
+                    self.records[_key(record)] = record
+                case Forget(record=record):
+                    self.records.pop(_key(record), None)
+                case StoreMaterial(material=material, bits=bits):
+                    assert material not in self.material, "a material's name is never reused"
+                    self.material[material] = bytearray(bits.expose())
+                    self.gone[material] = bytearray(len(bits))
+                case WipeMaterial(material=material, offset=offset, length=length):
+                    self.wipe(material, offset, length)
+
+    def wipe(self, material: MaterialId, offset: int, length: int) -> None:
+        if material in self.material:
+            self.material[material][offset : offset + length] = bytes(length)
+            self.gone[material][offset : offset + length] = b"\1" * length
+
+    def read(self, material: MaterialId, offset: int, length: int) -> Secret | None:
+        gone = self.gone.get(material)
+        if material in self.unreadable or gone is None or any(gone[offset : offset + length]):
+            return None
+        assert offset + length <= len(gone), "outside the material"
+        return Secret(self.material[material][offset : offset + length])
+
+
+def _key(record: Record) -> tuple[object, ...]:
+    return (type(record), *(getattr(record, name) for name in type(record).KEY))
+
+
+class Site:
+    """One node with its disk; ``answers``, ``alarms`` and ``notes`` are what it said."""
+
+    def __init__(self, name: NodeId, peers: Iterable[NodeId]) -> None:
+        self.name = name
+        self.peers = tuple(peers)
+        self.disk = Disk()
+        self.inbox: deque[Event] = deque()
+        self.answers: dict[int, object] = {}
+        self.keys: dict[int, tuple[int, bytes]] = {}
+        self.alarms: list[tuple[str, str]] = []
+        self.audit: list[str] = []
+        self.refused_blocks: list[str] = []
+        self.boot()
+
+    def boot(self) -> None:
+        """The process starts on whatever the disk holds."""
+        self.inbox.clear()
+        self.node = Node(self.name, dict.fromkeys(self.peers, SETTINGS), self.disk.records.values())
+        self.inbox.append(Started())
+
+
+class World:
+    """Two or more sites on one clock."""
+
+    def __init__(self, *names: NodeId) -> None:
+        names = names or (ALICE, BOB)
+        self.now_ms = 1_000
+        self.sites = {
+            name: Site(name, [other for other in names if other != name]) for name in names
+        }
+        self._sessions: dict[frozenset[NodeId], int] = {}
+        self._session = 0
+        self._request = 0
+        self.wire: list[tuple[NodeId, bytes]] = []
+        self.lose_frame: Callable[[NodeId, bytes], bool] = lambda sender, data: False
+        self.pad_ledger: dict[tuple[object, ...], str] = {}
+        """I1: (secret, direction) -> who used each range, checked as frames leave"""
+        self._pad_marks: dict[tuple[object, ...], int] = defaultdict(int)
+
+    @property
+    def moment(self) -> Moment:
+        return Moment(mono_ms=self.now_ms, wall_ms=1_700_000_000_000 + self.now_ms)
+
+    # ---- what one can do ----------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Everything under way arrives and is answered; time stands still."""
+        for _ in range(10_000):
+            busy = [site for site in self.sites.values() if site.inbox]
+            if not busy:
+                return
+            for site in busy:
+                self._batch(site)
+        raise AssertionError("the nodes never come to rest")
+
+    def pass_time(self, ms: int, step_ms: int = 100) -> None:
+        """The clock runs on, with a tick each step."""
+        for _ in range(max(1, ms // step_ms)):
+            self.now_ms += step_ms
+            for site in self.sites.values():
+                site.inbox.append(Tick())
+            self.settle()
+
+    def give_secret(self, one: NodeId = ALICE, other: NodeId = BOB, number: int = 1) -> None:
+        bits = hashlib.shake_256(f"secret {number}".encode()).digest(limits.SECRET_BYTES)
+        for name in (one, other):
+            self.sites[name].inbox.append(
+                SecretCarried(
+                    link=link_id(one, other),
+                    secret_id=SecretId(f"{number:032x}"),
+                    bits=Secret(bits),
+                )
+            )
+        self.settle()
+
+    def allow(self, directory: dict[SAEId, NodeId], *rules: Rule) -> None:
+        """The SDN view, the same everywhere."""
+        for site in self.sites.values():
+            site.inbox.append(
+                NetworkChanged(
+                    neighbours=frozenset(site.peers),
+                    directory=directory,
+                    policy=Policy(rules=rules or (Rule(one="sae:*", other="sae:*"),)),
+                )
+            )
+        self.settle()
+
+    def connect(self, one: NodeId = ALICE, other: NodeId = BOB) -> None:
+        pair = frozenset((one, other))
+        assert pair not in self._sessions, "connected already"
+        self._session += 1
+        self._sessions[pair] = self._session
+        for name in (one, other):
+            self.sites[name].inbox.append(
+                PeerConnected(link=link_id(one, other), session=self._session)
+            )
+        self.settle()
+
+    def cut(self, one: NodeId = ALICE, other: NodeId = BOB) -> None:
+        """The connection is gone; frames that have not arrived are lost."""
+        session = self._sessions.pop(frozenset((one, other)), None)
+        if session is None:
+            return
+        link = link_id(one, other)
+        for name in (one, other):
+            site = self.sites[name]
+            site.inbox = deque(
+                event
+                for event in site.inbox
+                if not (isinstance(event, PeerFrame) and event.link == link)
+            )
+            site.inbox.append(PeerLost(link=link, session=session, reason="cut"))
+
+    def connected(self, one: NodeId = ALICE, other: NodeId = BOB) -> bool:
+        return frozenset((one, other)) in self._sessions
+
+    def crash(self, name: NodeId, disk: Disk | None = None) -> None:
+        """``kill -9`` and a new start, on the disk as it is or on an older one."""
+        for peer in self.sites[name].peers:
+            self.cut(name, peer)
+        if disk is not None:
+            self.sites[name].disk = disk
+        self.sites[name].boot()
+
+    def block(
+        self, number: int, *at: NodeId, length: int = 64 * limits.KIB, qber: float | None = None
+    ) -> None:
+        """The device pair delivers block ``number`` at these ends."""
+        for name in at or (ALICE, BOB):
+            self.block_of(number, block_bits(number, length), name, qber=qber)
+
+    def block_of(self, number: int, bits: bytes, name: NodeId, qber: float | None = None) -> None:
+        self.sites[name].inbox.append(
+            BlockArrived(
+                device=DeviceId(f"device-{name}"),
+                link=LINK,
+                block_id=BlockId(UUID(int=number)),
+                bits=Secret(bits),
+                qber=qber,
+            )
+        )
+
+    def ask(self, name: NodeId, caller: SAEId, request: Request) -> int:
+        """The number under which the answer will be found."""
+        self._request += 1
+        fresh = UUID(int=(0x4000 << 64) | (0x8000 << 48) | self._request)
+        self.sites[name].inbox.append(
+            Asked(request_id=self._request, caller=caller, request=request, fresh=KSID(fresh))
+        )
+        return self._request
+
+    def answer(self, name: NodeId, caller: SAEId, request: Request) -> object:
+        """The answer, once nothing is under way any more."""
+        number = self.ask(name, caller, request)
+        self.settle()
+        return self.sites[name].answers.get(number)
+
+    # ---- the shell ----------------------------------------------------------------------
+
+    def _batch(self, site: Site) -> None:
+        events = list(site.inbox)
+        site.inbox.clear()
+        effects = site.node.handle_all(self.moment, events)
+        site.disk.commit(effects)
+        for effect in effects:
+            self._carry_out(site, effect)
+
+    def _carry_out(self, site: Site, effect: Effect) -> None:
+        match effect:
+            case TakeMaterial() | ReadMaterial():
+                bits = site.disk.read(effect.material, effect.offset, effect.length)
+                if isinstance(effect, TakeMaterial):
+                    site.disk.wipe(effect.material, effect.offset, effect.length)
+                site.inbox.append(
+                    MaterialOpened(
+                        material=effect.material,
+                        offset=effect.offset,
+                        length=effect.length,
+                        bits=bits,
+                        reason="" if bits else "gone",
+                    )
+                )
+            case SendFrame():
+                self._send(site, effect)
+            case Disconnect(session=session):
+                for pair, number in list(self._sessions.items()):
+                    if number == session and site.name in pair:
+                        self.cut(*pair)
+            case Answer(request_id=request_id, reply=reply):
+                assert request_id not in site.answers, "one answer to a request"
+                site.answers[request_id] = reply
+            case Refuse(request_id=request_id):
+                site.answers[request_id] = effect
+            case DeliverKey():
+                bits = site.disk.read(effect.material, effect.offset, effect.length)
+                assert bits is not None, "a delivered chunk is readable"
+                site.answers[effect.request_id] = effect
+                site.keys[effect.request_id] = (effect.index, bytes(bits.expose()))
+            case Alarm():
+                site.alarms.append((effect.kind, effect.detail))
+            case Audit():
+                site.audit.append(effect.entry.event)
+            case BlockStored():
+                if effect.refused:
+                    site.refused_blocks.append(effect.refused)
+            case Note():
+                pass
+
+    def _send(self, site: Site, effect: SendFrame) -> None:
+        pair = next((p for p, n in self._sessions.items() if n == effect.session), None)
+        self._check_pad(site, effect)
+        if pair is None:
+            return
+        self.wire.append((site.name, effect.data))
+        if self.lose_frame(site.name, effect.data):
+            return
+        other = next(name for name in pair if name != site.name)
+        self.sites[other].inbox.append(
+            PeerFrame(link=effect.link, session=effect.session, data=effect.data)
+        )
+
+    def _check_pad(self, site: Site, effect: SendFrame) -> None:
+        """I1: no frame uses a pad byte at or below one that was used before."""
+        header = read_header(effect.data)
+        if header.kind is Kind.OPENING:
+            return
+        memory = site.node.links[effect.link].memory
+        pad = (effect.link, memory.secret_id, site.name)
+        assert header.offset >= self._pad_marks[pad], "I1 a pad byte was used twice"
+        used = len(effect.data) - HEADER_BYTES - limits.TAG_BYTES + limits.MAC_KEY_BYTES
+        self._pad_marks[pad] = header.offset + used
