@@ -15,6 +15,7 @@ from kms.ports.journal import JournalHead
 
 def verify(
     journal: Annotated[Path, Parameter(name="FILE", help="the journal, or NODE.toml")],
+    /,
     *,
     head: Annotated[tuple[str, ...], Parameter(help="NUMBER:HASH kept elsewhere, repeatable")] = (),
     json: JSON = False,

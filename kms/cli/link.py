@@ -15,6 +15,7 @@ from kms.domain.names import link_id, node_id
 def link_secret(
     one: Annotated[str, Parameter(name="A", help="one node's name")],
     other: Annotated[str, Parameter(name="B", help="the other's")],
+    /,
     *,
     directory: Annotated[Path, Parameter(help="where both files are written")] = Path(),
     json: JSON = False,
@@ -35,6 +36,7 @@ def link_secret(
 def add(
     node: NodeFile,
     peer: Annotated[str, Parameter(name="PEER", help="the neighbour's name")],
+    /,
     *,
     address: Annotated[str | None, Parameter(help="host:port where it listens")] = None,
     secret: Annotated[Path | None, Parameter(help="the link's secret for this site")] = None,
@@ -53,6 +55,7 @@ def add(
 def restart(
     node: NodeFile,
     secret: Annotated[Path, Parameter(name="SECRET", help="the link's secret for this site")],
+    /,
     *,
     json: JSON = False,
 ) -> None:

@@ -12,12 +12,12 @@ from kms.domain import limits
 from kms.domain.errors import LocalFault
 
 
-def run(node: NodeFile) -> int:
+def run(node: NodeFile, /) -> int:
     """Run the node until SIGTERM or ``kms stop``."""
     return part("kms.app").run(node) or 0
 
 
-def check(node: NodeFile, *, json: JSON = False) -> None:
+def check(node: NodeFile, /, *, json: JSON = False) -> None:
     """Check the node's configuration and network file, and change nothing."""
     from kms import config
     from kms.adapters.sdn_file import load_network
@@ -35,7 +35,7 @@ def check(node: NodeFile, *, json: JSON = False) -> None:
     report(fields, f"{sentence}, {len(read.device)} devices", as_json=json)
 
 
-def status(node: NodeFile, *, json: JSON = False) -> None:
+def status(node: NodeFile, /, *, json: JSON = False) -> None:
     """Show links, devices, streams and alarms of the running node."""
     data = client(node).get("/status")
     if json:
@@ -53,6 +53,7 @@ def status(node: NodeFile, *, json: JSON = False) -> None:
 
 def unseal(
     node: NodeFile,
+    /,
     *,
     passphrase_file: Annotated[Path | None, Parameter(help="instead of asking")] = None,
     json: JSON = False,
@@ -67,19 +68,19 @@ def unseal(
     report(answer, f"the node is {answer['state']}", as_json=json)
 
 
-def rekey(node: NodeFile, *, json: JSON = False) -> None:
+def rekey(node: NodeFile, /, *, json: JSON = False) -> None:
     """Seal everything under a new epoch key and destroy the old one."""
     answer = client(node).post("/rekey")
     report(answer, f"epoch {answer['epoch']} seals the store", as_json=json)
 
 
-def reload(node: NodeFile, *, json: JSON = False) -> None:
+def reload(node: NodeFile, /, *, json: JSON = False) -> None:
     """Take the network file and the certificates as they are on disk now."""
     answer = client(node).post("/reload")
     report(answer, "\n".join(answer["changed"]) or "nothing changed", as_json=json)
 
 
-def stop(node: NodeFile, *, json: JSON = False) -> None:
+def stop(node: NodeFile, /, *, json: JSON = False) -> None:
     """Stop the node in order."""
     answer = client(node).post("/stop")
     report(answer, "the node is stopping", as_json=json)

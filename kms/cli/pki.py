@@ -10,7 +10,7 @@ from kms.cli.output import JSON, report
 Directory = Annotated[Path, Parameter(name="DIRECTORY", help="where the authority's files are")]
 
 
-def ca(directory: Directory, *, json: JSON = False) -> None:
+def ca(directory: Directory, /, *, json: JSON = False) -> None:
     """Make a certificate authority; one that is there is never overwritten."""
     from kms.adapters.pki import create_ca
 
@@ -21,6 +21,7 @@ def ca(directory: Directory, *, json: JSON = False) -> None:
 def issue(
     directory: Directory,
     uri: Annotated[str, Parameter(name="URI", help="kms:NODE or sae:APPLICATION")],
+    /,
     *,
     host: Annotated[tuple[str, ...], Parameter(help="DNS name or IP address, repeatable")] = (),
     days: Annotated[float | None, Parameter(help="how long it is valid")] = None,

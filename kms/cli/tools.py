@@ -13,6 +13,7 @@ Rest = Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]
 
 def device_twin(
     file: Annotated[Path | None, Parameter(name="TWIN.toml", help="its configuration")] = None,
+    /,
     *,
     set: Annotated[tuple[str, ...], Parameter(help="field=value, over the file's")] = (),
 ) -> None:
