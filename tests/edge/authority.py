@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
+from uuid import uuid4
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -21,7 +22,7 @@ class Authority:
 
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"authority {uuid4()}")])
         now = datetime.datetime.now(datetime.UTC)
         usage = x509.KeyUsage(
             digital_signature=True,

@@ -1,7 +1,7 @@
 """Certificates, a server with short bounds, and a client that speaks raw bytes."""
 
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -46,6 +46,8 @@ class Running:
     port: int
     events: list[dict[str, Any]]
     client: ssl.SSLContext | None
+    stopped: trio.Event
+    cancel: Callable[[], None]
 
     def logged(self, name: str) -> list[dict[str, Any]]:
         return [event for event in self.events if event["event"] == name]
@@ -117,11 +119,12 @@ async def running(
     authority: Authority | None,
     bounds: Bounds = SHORT,
     tls: FixedTLS | None = None,
+    listeners: Sequence[trio.abc.Listener[trio.SocketStream]] = (),
 ) -> AsyncIterator[Running]:
     """A server on loopback, until the block ends; then it is cancelled."""
     events: list[dict[str, Any]] = []
 
-    def keep(_: object, name: str, event: dict[str, Any]) -> dict[str, Any]:
+    def keep(_: Any, name: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
         events.append({**event, "level": name})
         raise structlog.DropEvent
 
@@ -130,22 +133,29 @@ async def running(
     )
     if tls is None and authority is not None:
         tls = FixedTLS(authority.server_context())
-    listeners = await listen_tcp("127.0.0.1", 0)
+    port = 0
+    if not listeners:
+        listeners = tcp = await listen_tcp("127.0.0.1", 0)
+        port = tcp[0].socket.getsockname()[1]
+    stopped = trio.Event()
     async with trio.open_nursery() as nursery:
+        whole = trio.CancelScope()
 
-        async def run(task_status: Any) -> None:
-            await serve(
-                app,
-                listeners=listeners,
-                tls=tls,
-                bounds=bounds,
-                log=log,
-                task_status=task_status,
-            )
+        async def run(task_status: trio.TaskStatus[Server]) -> None:
+            with whole:
+                await serve(
+                    app,
+                    listeners=listeners,
+                    tls=tls,
+                    bounds=bounds,
+                    log=log,
+                    task_status=task_status,
+                )
+            stopped.set()
 
-        server = await nursery.start(run)
+        server: Server = await nursery.start(run)
         client = authority.client_context("sae:alice.a") if authority is not None else None
-        yield Running(server, listeners[0].socket.getsockname()[1], events, client)
+        yield Running(server, port, events, client, stopped, whole.cancel)
         nursery.cancel_scope.cancel()
 
 
@@ -175,7 +185,7 @@ def small_app() -> Any:
 
     @app.get("/large")
     async def large() -> Any:
-        return bytes(64 * 1024 * 1024)
+        return bytes(16 * 1024 * 1024)
 
     @app.get("/fault")
     async def fault() -> Any:

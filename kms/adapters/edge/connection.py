@@ -144,7 +144,9 @@ class Connection:
             now = trio.current_time()
             self._idle = event.idle
             self._send_until = inf
-            if event.idle:
+            if event.idle and self._told_to_retire:
+                self.end()
+            elif event.idle:
                 self._reading.deadline = min(now + self._bounds.idle_s, self._retire_at)
             else:
                 self._reading.deadline = now + self._bounds.receive_s

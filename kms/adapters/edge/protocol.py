@@ -174,7 +174,7 @@ class OneProtocol(H11Protocol):
     async def _maybe_recycle(self) -> None:
         stream, self.stream = self.stream, None
         whole = self.connection.our_state is h11.DONE and self.connection.their_state is h11.DONE
-        if whole and not self.owner.retiring():
+        if whole:
             self.connection.start_next_cycle()
             await self.send(Updated(idle=True))
         else:

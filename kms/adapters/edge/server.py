@@ -25,6 +25,8 @@ from kms.adapters.edge.door import Door, Full
 from kms.adapters.edge.quiet import HypercornLog, QuietLog
 from kms.domain.errors import LocalFault
 
+Listener = trio.abc.Listener[trio.SocketStream]
+
 # The kernel is out of something; accepting again at once would only spin.
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _EXHAUSTED_PAUSE_S = 0.1
@@ -57,7 +59,7 @@ class Server:
         self,
         app: ASGIFramework,
         *,
-        listeners: Sequence[trio.SocketListener],
+        listeners: Sequence[Listener],
         tls: TLSSource | None,
         bounds: Bounds,
         log: FilteringBoundLogger,
@@ -133,7 +135,7 @@ class Server:
         for listener in self._listeners:
             await trio.aclose_forcefully(listener)
 
-    async def _accept(self, listener: trio.SocketListener, connections: trio.Nursery) -> None:
+    async def _accept(self, listener: Listener, connections: trio.Nursery) -> None:
         while True:
             try:
                 transport = await listener.accept()
@@ -192,7 +194,7 @@ class Server:
 async def serve(
     app: ASGIFramework,
     *,
-    listeners: Sequence[trio.SocketListener],
+    listeners: Sequence[Listener],
     tls: TLSSource | None,
     log: FilteringBoundLogger,
     bounds: Bounds | None = None,
