@@ -28,12 +28,14 @@ class OSEntropy:
     """``os.urandom``, refused once it fails or repeats itself."""
 
     def __init__(self, source: Callable[[int], bytes] = os.urandom) -> None:
-        """One draw has been made and put aside, to compare the first with."""
+        """Two draws have been made: the salt, and one to compare the first draw with."""
         self._source = source
         self._failed = ""
         self._last = b""
         self._salt = b""
-        self._salt = self._draw(_WATCHED_BYTES)[:_WATCHED_BYTES]
+        self._salt = self._draw(_WATCHED_BYTES)
+        self._last = b""
+        self._draw(_WATCHED_BYTES)
 
     def bits(self, length_bytes: int) -> Secret:
         assert length_bytes >= 0, "length"
@@ -53,11 +55,14 @@ class OSEntropy:
             raise self._fail(f"the random generator fails: {error.strerror}") from None
         if len(drawn) != wanted:
             raise self._fail(f"the random generator gave {len(drawn)} of {wanted} bytes")
-        digest = hashlib.blake2b(drawn[:_WATCHED_BYTES], key=self._salt, digest_size=16).digest()
+        digest = self._digest(drawn)
         if self._last and sodium_memcmp(digest, self._last):
             raise self._fail("the random generator repeats itself")
         self._last = digest
         return drawn
+
+    def _digest(self, drawn: bytes) -> bytes:
+        return hashlib.blake2b(drawn[:_WATCHED_BYTES], key=self._salt, digest_size=32).digest()
 
     def _fail(self, reason: str) -> LocalFault:
         self._failed = reason
