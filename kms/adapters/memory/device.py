@@ -40,7 +40,7 @@ class ScriptedDevice:
         )
 
     async def run(self, intake: Intake) -> Never:
-        """Plays the rest of the script; a block is played once the intake has it."""
+        """Plays the rest of the script, each step once."""
         try:
             while self._played < len(self._script):
                 step = self._script[self._played]
@@ -49,7 +49,6 @@ class ScriptedDevice:
                     await self._fail(intake, step)
                 else:
                     await self._hand_over(intake, step)
-                    self._played += 1
             self._connect(intake)
             await trio.sleep_forever()
         finally:
@@ -71,6 +70,8 @@ class ScriptedDevice:
         self._connect(intake)
         size = len(block.bits)
         await intake.room(size)
+        # Given once, even if the giving is cancelled: the node owns the bits from the call on.
+        self._played += 1
         await intake.block(block)
         self._blocks += 1
         self._bytes += size
