@@ -1,9 +1,9 @@
 """How much key one stream is to have made ahead: its goal, and what Min_bps and Max_bps allow.
 
-Rules: ``goal`` chunks lie ready while nobody waits; it doubles each time somebody waits for key that
-is not there, follows what was delivered in the last second, and halves in each second of rest. Key
-beyond Max_bps is never made: over any time it is at most Max_bps x (time + 1 s), a chunk at the
-least. Up to Min_bps the stream goes before the others. All arithmetic is in bit x ms, whole numbers.
+Rules: ``goal`` chunks lie ready while nobody waits; it doubles each time somebody waits for key
+that is not there, follows what was delivered in the last second, and halves in each second of rest.
+Key beyond Max_bps is never made: over any time it is at most Max_bps x (time + 1 s), a chunk at the
+least. Up to Min_bps the stream goes before the others. All arithmetic is whole numbers, bit x ms.
 """
 
 from kms.domain import limits

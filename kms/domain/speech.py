@@ -120,7 +120,12 @@ class Speech:
 
     def waits(self) -> bool:
         """Whether something is left for the next batch."""
-        return any(s.to_say or s.to_announce for s in self.sessions.values())
+        return any(
+            (session.to_say or session.to_announce)
+            and (channel := self._register.channels.get(link)) is not None
+            and channel.up
+            for link, session in self.sessions.items()
+        )
 
     def _say_first(self, channel: Channel, session: Session) -> None:
         ksid = next(iter(session.to_say))

@@ -84,6 +84,7 @@ class Stream:
         "saved",
         "synced",
         "touched_mono_ms",
+        "touched_wall_ms",
         "wanted_said",
         "wipe_by_ms",
     )
@@ -108,6 +109,7 @@ class Stream:
         self.wipe_by_ms: int | None = None
         idle_ms = min(max(0, now.wall_ms - record.touched_ms), record.qos.ttl * 1000)
         self.touched_mono_ms = now.mono_ms - idle_ms
+        self.touched_wall_ms = record.touched_ms
 
     @property
     def ksid(self) -> KSID:
@@ -164,6 +166,19 @@ class Stream:
             else:
                 beyond = max(beyond, index + 1 - self.record.next_index)
         return max(0, beyond, unread - self.runs.ready)
+
+    def repace(self, now: Moment) -> None:
+        """The pace is that of the QoS that stands now."""
+        queued, got = self.pace.queued, self.pace.got_chunks
+        self.pace = Pace(self.record.qos, now.mono_ms)
+        self.pace.queued, self.pace.got_chunks = queued, got
+
+    def touch(self, now: Moment) -> None:
+        """The application was there. The record says so to a sixteenth of the TTL: a delivery must
+        not cost a record more, and after a restart an idle stream may end that much earlier."""
+        self.touched_mono_ms, self.touched_wall_ms = now.mono_ms, now.wall_ms
+        if not 0 <= now.wall_ms - self.record.touched_ms < self.ttl_ms // 16:
+            self.record = attrs.evolve(self.record, touched_ms=now.wall_ms)
 
     def statistics(self, now: Moment) -> StreamStatistics:
         return StreamStatistics(

@@ -5,13 +5,13 @@ above Max_bps; only for streams that both ends have said in this session and bot
 joined; nothing from a link under alarm (I13).
 
 Theory of operation: a stream that lacks key stands in its link's queue, once. The queue is a heap
-over (promised or not, priority, bytes got so far): the lowest gets a turn of a fair part of what the
-link can give now, and stands in line again if it still lacks. Nothing here walks over streams that
-lack nothing. A stream held back by Max_bps, or to be moved forward by Min_bps, has a timer.
+over (promised or not, priority, bytes got so far): the lowest gets a turn of a fair part of what
+the link can give now, and stands in line again if it still lacks. Nothing here walks over streams
+that lack nothing. A stream held back by Max_bps, or to be moved forward by Min_bps, has a timer.
 
-A chunk that is larger than what the link can give now: the link is told what is wanted, and while it
-has that much at all, those behind wait too, or small chunks would starve large ones for ever. When
-it has not, they go first.
+A chunk that is larger than what the link can give now: the link is told what is wanted, and while
+it has that much at all, those behind wait too, or small chunks would starve large ones for ever.
+When it has not, they go first.
 """
 
 import heapq
@@ -69,15 +69,6 @@ class Supply:
             left -= self._fill_from(channel, queue, left, out)
             if not queue:
                 del self._queues[link]
-
-    def waits(self) -> bool:
-        """Whether a link that could give has streams in line."""
-        return any(
-            (channel := self._register.channels.get(link)) is not None
-            and channel.up
-            and not channel.alarmed
-            for link in self._queues
-        )
 
     def _fill_from(self, channel: Channel, queue: list[_Entry], most: int, out: Outbox) -> int:
         made, passed_over = 0, list[_Entry]()

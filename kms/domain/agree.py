@@ -1,0 +1,401 @@
+"""What a neighbour says about streams, and what that changes here.
+
+Rules: a message is checked as a whole before anything changes; what a right neighbour never sends
+is a ``PeerFault`` (I9); what can cross with something of ours on the way (a designation for a
+stream just closed or withdrawn) is let pass and its bits wiped. One end of a stream designates;
+when both ends opened it at once, the leader's record wins at both.
+
+Theory of operation. Marks carry what *both* ends hold, as far as their sender knows: the receiving
+end says how many chunks it has stored, the designating end how many were acknowledged to it. After
+a reconnection the two compare them:
+
+    agreed = max(stored at the receiving end, acknowledged at the designating end)
+
+Above ``agreed`` the designating end takes back what it made: it was delivered nowhere, for it
+delivers only what was acknowledged, and the other end never had it. An end that has less than
+``agreed`` has an old store: for it the chunks between are lost. Nobody goes below what was ever
+acknowledged, so no index is made twice that an application may have had (I2), whichever store is
+restored from a backup.
+"""
+
+import attrs
+
+from kms.domain import limits
+from kms.domain.close import Ending
+from kms.domain.errors import BadName, PeerFault
+from kms.domain.getkey import Reading
+from kms.domain.keyruns import KeyRuns
+from kms.domain.lifecycle import KeyEvent, KeyState
+from kms.domain.names import KSID, LinkId, leader_of, sae_id
+from kms.domain.open import Opening
+from kms.domain.outbox import Outbox
+from kms.domain.qos import is_settled, spare_bps
+from kms.domain.records import StreamRecord
+from kms.domain.register import Register
+from kms.domain.secret import Secret
+from kms.domain.speech import Session, Speech, announced_qos, ksid_of
+from kms.domain.status import QoS, Status
+from kms.domain.stream import Stream
+from kms.domain.supply import Supply
+from kms.domain.wire import Announce, Designate, Mark, Marked, Verdict
+
+_REFUSALS = (Status.NO_QKD_CONNECTION, Status.KSID_IN_USE, Status.QOS_NOT_MET)
+
+
+class Agreement:
+    """One stream at two ends."""
+
+    def __init__(
+        self,
+        register: Register,
+        speech: Speech,
+        supply: Supply,
+        ending: Ending,
+        opening: Opening,
+        reading: Reading,
+    ) -> None:
+        self._register = register
+        self._speech = speech
+        self._supply = supply
+        self._ending = ending
+        self._opening = opening
+        self._reading = reading
+
+    def on_message(
+        self,
+        link: LinkId,
+        message: Announce | Verdict | Mark | Marked | Designate,
+        drawn: Secret | None,
+        out: Outbox,
+    ) -> None:
+        """The message has had its effect. Raises ``PeerFault``; nothing changed then."""
+        kept = False
+        try:
+            session = self._speech.sessions.get(link)
+            if session is None:
+                raise _fault("a message about streams before the hello")
+            if isinstance(message, Designate):
+                kept = self._on_designate(link, message, drawn, out)
+            elif drawn is not None:
+                raise _fault("key bytes behind a message that designates none")
+            elif isinstance(message, Announce):
+                self._on_announce(link, message, out)
+            elif isinstance(message, Verdict):
+                self._on_verdict(link, message, out)
+            elif isinstance(message, Mark):
+                self._on_mark(link, message, out)
+            else:
+                self._on_marked(link, session, out)
+        finally:
+            if drawn is not None and not kept:
+                drawn.wipe()
+
+    # ---- Announce, Verdict ------------------------------------------------------------------
+
+    def _on_announce(self, link: LinkId, message: Announce, out: Outbox) -> None:
+        ksid = _ksid(message.ksid)
+        qos = announced_qos(message)
+        try:
+            there, here = sae_id(message.local), sae_id(message.remote)
+        except BadName as error:
+            raise _fault(error.reason) from None
+        stream = self._register.streams.get(ksid)
+        if stream is None:
+            status, reason = self._judge_new(link, ksid, message, qos)
+        else:
+            record = stream.record
+            mine = (record.link, record.local, record.remote) == (link, here, there)
+            closed = record.local_closed or record.remote_closed
+            fits = qos.key_chunk_size == record.qos.key_chunk_size or not stream.runs.end
+            status, reason = Status.SUCCESS, ""
+            if not mine or closed or not fits or not is_settled(qos):
+                status, reason = Status.KSID_IN_USE, "the Key_stream_ID is in use or closed"
+        if status is not Status.SUCCESS:
+            self._speech.judge(link, ksid, status, reason, joined=False)
+            return
+        if stream is None:
+            stream = self._take_on(link, ksid, message, qos, out)
+        else:
+            self._merge(stream, message, qos, out)
+        stream.synced = stream.confirmed = stream.said = True
+        self._speech.judge(link, ksid, Status.SUCCESS, "", joined=stream.record.local_joined)
+        self._register.touch(stream)
+        self._opening.agreed(stream, out)
+        self._reading.serve(stream, out)
+
+    def _judge_new(
+        self, link: LinkId, ksid: KSID, message: Announce, qos: QoS
+    ) -> tuple[Status, str]:
+        register = self._register
+        here, there = sae_id(message.remote), sae_id(message.local)
+        channel = register.channels.get(link)
+        peer = channel.peer if channel is not None else None
+        if ksid in register.tombstones:
+            return Status.KSID_IN_USE, "the stream of this Key_stream_ID is closed"
+        # Both ends check the directory and the policy (I3).
+        lives = register.directory.get
+        if peer is None or (lives(here), lives(there)) != (register.node, peer):
+            return Status.NO_QKD_CONNECTION, "the applications do not live at these nodes"
+        if not register.policy.may_share(here, there):
+            return Status.NO_QKD_CONNECTION, "policy does not let these applications share"
+        full = self._opening.full(here)
+        if full:
+            return Status.NO_QKD_CONNECTION, full
+        if not is_settled(qos):
+            return Status.QOS_NOT_MET, "a QoS beyond this node's bounds"
+        # The leader admits for both ends, so that two openings at once cannot both fit.
+        leads = leader_of(link) == register.node
+        if leads and channel is not None and message.next_index == 0:
+            spare = spare_bps(channel, register.promised_bps[link])
+            if qos.min_bps > spare:
+                return Status.QOS_NOT_MET, f"the link can promise {spare} bit/s more"
+        return Status.SUCCESS, ""
+
+    def _take_on(
+        self, link: LinkId, ksid: KSID, message: Announce, qos: QoS, out: Outbox
+    ) -> Stream:
+        """A stream that the neighbour opened, or that an old store here has lost."""
+        now = out.now
+        record = StreamRecord(
+            ksid=ksid,
+            link=link,
+            local=sae_id(message.remote),
+            remote=sae_id(message.local),
+            designates=not message.designates,
+            qos=qos,
+            next_index=0,
+            local_joined=False,
+            remote_joined=message.joined,
+            local_closed=False,
+            remote_closed=False,
+            created_ms=now.wall_ms,
+            touched_ms=now.wall_ms,
+        )
+        stream = Stream(record, KeyRuns(ksid), now)
+        self._register.add(stream)
+        self._ending.restored(stream, out)
+        self._catch_up(stream, message.next_index, out)
+        return stream
+
+    def _merge(self, stream: Stream, message: Announce, qos: QoS, out: Outbox) -> None:
+        """Both ends have the stream: one record of it stands."""
+        record = stream.record
+        leads = stream.leads(self._register.node)
+        designates = record.designates
+        if record.designates == message.designates:
+            designates = leads
+            if designates and record.designates:
+                # Crossed openings: the other end has to hear of the record that stands.
+                self._speech.announce(stream)
+        if record.designates and not designates:
+            self._take_back(stream, record.acked_index, out)
+        elif designates and not record.designates:
+            stream.record = attrs.evolve(record, acked_index=record.next_index)
+        stands = stream.record.qos if designates else qos
+        self._register.set_qos(
+            stream,
+            attrs.evolve(
+                stream.record,
+                designates=designates,
+                qos=stands,
+                remote_joined=message.joined or (stream.synced and record.remote_joined),
+            ),
+        )
+        stream.repace(out.now)
+        if not stream.synced:
+            self._catch_up(stream, message.next_index, out)
+
+    def _on_verdict(self, link: LinkId, message: Verdict, out: Outbox) -> None:
+        stream = self._stream_of(link, message.ksid)
+        if message.status != Status.SUCCESS and message.status not in _REFUSALS:
+            raise _fault(f"a verdict with status {message.status}")
+        if stream is None:
+            return
+        if message.status == Status.SUCCESS:
+            joined = stream.record.remote_joined or message.joined
+            stream.record = attrs.evolve(stream.record, remote_joined=joined)
+            stream.synced = stream.confirmed = True
+            self._register.touch(stream)
+            self._opening.agreed(stream, out)
+            self._reading.demand(stream, out)
+        elif stream.confirmed:
+            self._ending.remote_closed(stream, f"the peer's node: {message.reason}", out)
+            self._reading.serve(stream, out)
+        else:
+            self._opening.refused(stream, Status(message.status), message.reason, out)
+
+    # ---- Mark, Marked -----------------------------------------------------------------------
+
+    def _on_mark(self, link: LinkId, message: Mark, out: Outbox) -> None:
+        stream = self._stream_of(link, message.ksid)
+        if stream is None:
+            buried = self._register.tombstones.get(ksid_of(message.ksid))
+            if buried is not None and buried.record.link == link and not message.closed:
+                self._speech.say_closed(buried.record)
+            return
+        self._check_mark(stream, message)
+        if message.closed and not message.joined:
+            self._withdrawn(stream, out)
+            return
+        stream.confirmed = True
+        if not stream.synced:
+            self._catch_up(stream, message.next_index, out)
+            stream.synced = True
+        elif stream.record.designates and message.next_index > stream.record.acked_index:
+            stream.record = attrs.evolve(stream.record, acked_index=message.next_index)
+        if not stream.said:
+            self._speech.say_now(stream)
+        if stream.record.remote_joined != message.joined:
+            stream.record = attrs.evolve(stream.record, remote_joined=message.joined)
+        self._register.touch(stream)
+        if stream.record.designates and message.wanted:
+            beyond = message.next_index + message.wanted - stream.record.next_index
+            stream.pace.wanted = max(0, beyond)
+            stream.pace.missed()
+        if message.closed:
+            self._ending.remote_closed(stream, "the peer application closed the stream", out)
+        if stream.ksid in self._register.streams:
+            self._opening.agreed(stream, out)
+            self._reading.serve(stream, out)
+
+    def _check_mark(self, stream: Stream, message: Mark) -> None:
+        record = stream.record
+        if not stream.synced:
+            return
+        low = record.acked_index if record.designates else 0
+        if not low <= message.next_index <= record.next_index:
+            raise _fault(f"a mark at {message.next_index} of stream {stream.ksid}")
+        if record.remote_joined and not message.joined and not message.closed:
+            raise _fault(f"the application of stream {stream.ksid} left without closing it")
+
+    def _withdrawn(self, stream: Stream, out: Outbox) -> None:
+        """The neighbour rolled its opening back: it has the stream no longer."""
+        if stream.record.local_closed:
+            self._ending.remote_closed(stream, "the opening was withdrawn", out)
+        elif not stream.record.local_joined:
+            self._ending.roll_back(stream, out)
+        elif stream.deliverable:
+            # It was established at both ends: a right neighbour closes then.
+            self._ending.remote_closed(stream, "the peer's node has lost the stream", out)
+            self._reading.serve(stream, out)
+        else:
+            self._take_back(stream, 0, out)
+            stream.record = attrs.evolve(stream.record, remote_joined=False)
+            stream.synced = False
+            self._register.touch(stream)
+
+    def _on_marked(self, link: LinkId, session: Session, out: Outbox) -> None:
+        if session.heard_all:
+            raise _fault("Marked twice in one session")
+        session.heard_all = True
+        for ksid in list(self._register.on_link.get(link, ())):
+            stream = self._register.streams[ksid]
+            if stream.synced:
+                continue
+            if stream.record.local_closed:
+                self._ending.remote_closed(stream, "the peer's node has it no longer", out)
+            elif stream.record.remote_closed and stream.record.local_joined:
+                continue
+            elif stream.record.local_joined:
+                self._speech.announce_later(stream)
+            elif stream.runs.spans(KeyState.ACTIVE):
+                self._ending.close(stream, "the peer's node has it no longer", out)
+            else:
+                self._ending.roll_back(stream, out)
+
+    # ---- Designate --------------------------------------------------------------------------
+
+    def _on_designate(
+        self, link: LinkId, message: Designate, drawn: Secret | None, out: Outbox
+    ) -> bool:
+        stream = self._stream_of(link, message.ksid)
+        last = message.first + message.count
+        size = message.count * message.chunk_bytes
+        if not 1 <= message.count <= limits.DESIGNATION_CHUNKS_MAX:
+            raise _fault(f"a designation of {message.count} chunks")
+        if not 1 <= message.chunk_bytes <= limits.CHUNK_BYTES_MAX or last > limits.INDEX_MAX + 1:
+            raise _fault("a designation beyond the bounds")
+        if drawn is None or len(drawn) != size:
+            raise _fault(f"a designation of {size} bytes without as many")
+        if stream is None or not stream.synced:
+            return False
+        record = stream.record
+        if record.local_closed or record.remote_closed:
+            return False
+        if record.designates or not record.local_joined:
+            raise _fault(f"a designation for stream {stream.ksid} by the wrong end")
+        if message.first != record.next_index or message.chunk_bytes != stream.chunk_bytes:
+            raise _fault(f"a designation at {message.first} of stream {stream.ksid}")
+        stream.record = attrs.evolve(record, next_index=last)
+        self._supply.store(stream, message.count, drawn, out)
+        self._speech.say(stream)
+        self._reading.serve(stream, out)
+        return True
+
+    # ---- the two ends compared --------------------------------------------------------------
+
+    def _catch_up(self, stream: Stream, held: int, out: Outbox) -> None:
+        """Both ends are at the same next index (theory of operation, above)."""
+        record = stream.record
+        if not record.designates:
+            self._lose_to(stream, held, out)
+            return
+        agreed = max(held, record.acked_index)
+        # An end that holds more than was ever made here shows that this store is old: what it
+        # believes to have made since the last acknowledgement may have been made anew.
+        self._take_back(stream, agreed if held <= record.next_index else record.acked_index, out)
+        self._lose_to(stream, agreed, out)
+        stream.record = attrs.evolve(stream.record, acked_index=agreed)
+        self._register.touch(stream)
+
+    def _take_back(self, stream: Stream, first: int, out: Outbox) -> None:
+        """Chunks from ``first`` on, which only this end holds, were never made."""
+        if first >= stream.record.next_index:
+            return
+        self._register.destroy(
+            stream,
+            stream.runs.spans(KeyState.PRE_ACTIVATION, first),
+            KeyEvent.DESTROY,
+            reason="never reached the other end",
+            out=out,
+        )
+        stream.runs.fall_back(first)
+        stream.record = attrs.evolve(stream.record, next_index=first, falls=stream.record.falls + 1)
+        self._register.touch(stream)
+
+    def _lose_to(self, stream: Stream, end: int, out: Outbox) -> None:
+        """Chunks up to ``end``, which only the other end holds, are lost here."""
+        lost = end - stream.record.next_index
+        if lost <= 0:
+            return
+        reason = "lost: this store is older than the peer's"
+        stream.runs.lose(lost, now=out.now, reason=reason)
+        out.audit(
+            "keys-lost",
+            actor="node",
+            subject=str(stream.ksid),
+            first=stream.record.next_index,
+            count=lost,
+            reason=reason,
+        )
+        stream.record = attrs.evolve(stream.record, next_index=end)
+        self._register.touch(stream)
+
+    def _stream_of(self, link: LinkId, data: bytes) -> Stream | None:
+        stream = self._register.streams.get(_ksid(data))
+        if stream is not None and stream.record.link != link:
+            raise _fault(f"stream {stream.ksid} belongs to another link")
+        return stream
+
+
+def _ksid(data: bytes) -> KSID:
+    ksid = ksid_of(data)
+    if ksid.version != 4:
+        raise _fault("a Key_stream_ID that is no UUID version 4")
+    return ksid
+
+
+def _fault(what: str) -> PeerFault:
+    return PeerFault(
+        what, hint="the neighbour breaks the protocol of streams: compare the two versions"
+    )

@@ -1,0 +1,228 @@
+"""GET_KEY: one chunk to one application, once.
+
+Rules: a chunk leaves only to the stream's own application (I3), only when both ends hold it durably
+(I5), recorded and journalled before (I11), never from a link under alarm (I13). An unknown KSID and
+somebody else's are told apart by nothing in the answer. A request that cannot be met now waits, at
+most the agreed Timeout, then says what was lacking: 2 key, 6 time.
+"""
+
+from kms.domain import limits
+from kms.domain.close import UNKNOWN, Ending
+from kms.domain.effects import Answer, DeliverKey
+from kms.domain.events import Asked
+from kms.domain.keyruns import Run, Span
+from kms.domain.lifecycle import KeyEvent, KeyState
+from kms.domain.metadata import METADATA_BYTES_MAX, describe
+from kms.domain.names import LinkId
+from kms.domain.outbox import Outbox
+from kms.domain.pace import stock_chunks
+from kms.domain.register import Register
+from kms.domain.requests import GetKey, KeyReply
+from kms.domain.speech import Speech
+from kms.domain.status import Status
+from kms.domain.stream import Stream, Waiting
+from kms.domain.supply import Supply
+
+_GONE = {
+    KeyState.ACTIVE: "was delivered already",
+    KeyState.DEACTIVATED: "was delivered already",
+    KeyState.SUSPENDED: "is held back",
+    KeyState.COMPROMISED: "is compromised",
+}
+
+
+class Reading:
+    """Chunks to applications."""
+
+    def __init__(self, register: Register, speech: Speech, supply: Supply, ending: Ending) -> None:
+        self._register = register
+        self._speech = speech
+        self._supply = supply
+        self._ending = ending
+        self._held: dict[LinkId, dict[Stream, None]] = {}
+        """streams with requests that an alarm holds up"""
+
+    def asked(self, event: Asked, request: GetKey, out: Outbox) -> None:
+        """GET_KEY is answered, now or within the stream's Timeout."""
+        stream = self._register.streams.get(request.ksid)
+        if stream is None or not self._reads(stream, event):
+            self._refuse(event, Status.PEER_NOT_CONNECTED, UNKNOWN, out)
+            return
+        if not stream.record.remote_joined:
+            message = "the peer application has not opened the stream yet"
+            self._refuse(event, Status.PEER_NOT_CONNECTED, message, out)
+            return
+        waiting = Waiting(
+            request_id=event.request_id,
+            caller=event.caller,
+            ksid=request.ksid,
+            request=request,
+            deadline_ms=out.now.mono_ms + stream.record.qos.timeout,
+        )
+        # Those who came first are served first; an index of one's own overtakes nobody.
+        if (request.index is not None or not stream.gets) and self._serve(
+            stream, waiting, request, out
+        ):
+            self._supply.consider(stream, out.now.mono_ms)
+            return
+        crowd = self._register.crowd(event.caller, stream)
+        if crowd:
+            self._refuse(event, Status.INSUFFICIENT_KEY, crowd, out)
+            return
+        self._register.wait(stream, waiting)
+        self.demand(stream, out)
+
+    def serve(self, stream: Stream, out: Outbox) -> None:
+        """Requests that can be answered now are, in the order in which they came."""
+        for waiting in list(stream.gets.values()):
+            assert isinstance(waiting.request, GetKey), "openings wait elsewhere"
+            self._serve(stream, waiting, waiting.request, out)
+        self.demand(stream, out)
+
+    def demand(self, stream: Stream, out: Outbox) -> None:
+        """Whoever makes the stream's key knows that somebody waits for it."""
+        waited = stream.waited()
+        if waited and stream.record.designates:
+            stream.pace.missed()
+        elif waited > stream.wanted_said and stream.established:
+            self._speech.say(stream)
+        self._supply.consider(stream, out.now.mono_ms)
+
+    def alarms_over(self, out: Outbox) -> None:
+        """Requests that an alarm held up are served where it is over."""
+        for link in list(self._held):
+            channel = self._register.channels.get(link)
+            if channel is None or not channel.alarmed:
+                for stream in self._held.pop(link):
+                    self.serve(stream, out)
+
+    def timed_out(self, waiting: Waiting, out: Outbox) -> None:
+        """The Timeout is over: the answer says what was lacking."""
+        stream = self._register.streams[waiting.ksid]
+        channel = self._register.channel(stream)
+        status, message = Status.TIMEOUT, "no key within the agreed Timeout"
+        if channel is None or not channel.up:
+            message += ": the link is down"
+        elif channel.alarmed:
+            status, message = Status.INSUFFICIENT_KEY, f"no key is served: {channel.alarmed}"
+        elif channel.level() < stream.chunk_bytes:
+            status, message = Status.INSUFFICIENT_KEY, "the link has no key left"
+        self._register.answer(waiting, KeyReply(status=status, message=message), out)
+
+    def _reads(self, stream: Stream, event: Asked) -> bool:
+        record = stream.record
+        if self._register.directory.get(event.caller) != self._register.node:
+            return False
+        return (record.local, record.local_joined, record.local_closed) == (
+            event.caller,
+            True,
+            False,
+        )
+
+    def _refuse(self, event: Asked, status: Status, message: str, out: Outbox) -> None:
+        out.add(Answer(request_id=event.request_id, reply=KeyReply(status=status, message=message)))
+
+    def _serve(self, stream: Stream, waiting: Waiting, request: GetKey, out: Outbox) -> bool:
+        """Whether the request is answered."""
+        index, lacking = self._find(stream, request)
+        if lacking:
+            self._register.answer(
+                waiting,
+                KeyReply(status=Status.INSUFFICIENT_KEY, message=lacking, index=index or 0),
+                out,
+            )
+            return True
+        if index is None:
+            return False
+        channel = self._register.channel(stream)
+        if channel is not None and channel.alarmed:
+            self._held.setdefault(stream.record.link, {})[stream] = None
+            return False
+        run = stream.runs.at(index)
+        assert run is not None, "a chunk that is ready is in a run"
+        if run.expired(out.now):
+            self._ending.expire(stream, out)
+            return self._serve(stream, waiting, request, out)
+        self._deliver(stream, waiting, request, index, run, out)
+        return True
+
+    def _find(self, stream: Stream, request: GetKey) -> tuple[int | None, str]:
+        """The index to deliver now, or None to wait; why not, if never."""
+        record, index = stream.record, request.index
+        unread = stream.runs.next_ready(stream.deliverable)
+        if index is None:
+            if unread is None and record.remote_closed:
+                return None, "the peer application has closed the stream"
+            if unread is None and record.next_index > limits.INDEX_MAX and not stream.runs.ready:
+                return None, "the stream has used its last index"
+            return unread, ""
+        if index < record.next_index:
+            run = stream.runs.at(index)
+            assert run is not None, "every index below next_index is in a run"
+            if run.state is not KeyState.PRE_ACTIVATION:
+                why = _GONE.get(run.state) or f"is destroyed: {run.reason}"
+                return index, f"index {index} {why}"
+            if index >= stream.deliverable:
+                return None, ""
+            if stream.runs.crowded and index != unread:
+                return index, "too many indices were left out: read in order"
+            return index, ""
+        if index >= record.next_index + stock_chunks(stream.chunk_bytes):
+            return index, f"index {index} is too far ahead: the next is {record.next_index}"
+        if record.remote_closed:
+            return index, "the peer application has closed the stream"
+        return None, ""
+
+    def _deliver(
+        self,
+        stream: Stream,
+        waiting: Waiting,
+        request: GetKey,
+        index: int,
+        run: Run,
+        out: Outbox,
+    ) -> None:
+        record, now, size = stream.record, out.now, stream.chunk_bytes
+        metadata = b""
+        if record.qos.metadata_mimetype and request.metadata_size != 0:
+            ready_ms = (run.expires_mono_ms or now.mono_ms) - stream.ttl_ms
+            metadata = describe(now.mono_ms - ready_ms, hops=0)
+            if request.metadata_size is not None and request.metadata_size < len(metadata):
+                # Table 2, status 8: nothing delivered, nothing lost.
+                reply = KeyReply(
+                    status=Status.METADATA_SIZE_INSUFFICIENT,
+                    message=f"metadata needs {METADATA_BYTES_MAX} octets",
+                    index=index,
+                    metadata_size=METADATA_BYTES_MAX,
+                )
+                self._register.answer(waiting, reply, out)
+                return
+        assert run.material is not None, "a chunk that waits lies somewhere"
+        span = Span(first=index, count=1, material=run.material, material_first=run.material_first)
+        stamp = now.mono_ms // limits.WIPE_STEP_MS + 1
+        stream.runs.move(span, KeyEvent.DELIVER, now=now, reason="delivered", stamp=stamp)
+        stream.pace.delivered(now.mono_ms)
+        stream.delivered += 1
+        stream.touch(now)
+        self._register.touch(stream)
+        self._register.unwait(waiting)
+        self._ending.delivered(stream, out)
+        out.audit(
+            "key-delivered",
+            actor=waiting.caller,
+            subject=str(stream.ksid),
+            index=index,
+            count=1,
+            peer=record.remote,
+            link=record.link,
+        )
+        out.add(
+            DeliverKey(
+                request_id=waiting.request_id,
+                index=index,
+                material=span.material,
+                offset=(index - span.material_first) * size,
+                length=size,
+                metadata=metadata,
+            )
+        )

@@ -1,0 +1,194 @@
+"""All streams of a node: what applications ask for, what neighbours say, what time ends.
+
+Rules: pure; a restart is the same constructor over the records of the last commit. Every public
+method leaves its effects in the ``Outbox`` of its batch; records are written once per event.
+
+The parts, each with its reason on top of its file:
+
+    open, getkey, close    the three functions of ETSI GS QKD 004
+    agree, speech          one stream at two ends: what is heard, what is said
+    supply, pace, qos      the QoS provider: admission, goals, whose turn it is
+    stream, keyruns        one stream; its chunks and their life-cycle states
+    register, due          what can be looked up; what happens when
+"""
+
+from collections.abc import Iterable, Mapping
+
+from kms.domain import limits
+from kms.domain.agree import Agreement
+from kms.domain.channel import Channel
+from kms.domain.close import Ending
+from kms.domain.errors import BadName
+from kms.domain.events import Asked, HungUp, NetworkChanged
+from kms.domain.getkey import Reading
+from kms.domain.names import LinkId, NodeId, SAEId, link_id
+from kms.domain.open import Opening
+from kms.domain.outbox import Outbox
+from kms.domain.records import KeyRunRecord, StreamRecord
+from kms.domain.register import Register
+from kms.domain.requests import Close, GetKey, OpenConnect
+from kms.domain.secret import Secret
+from kms.domain.speech import Speech
+from kms.domain.stream import StreamStatistics
+from kms.domain.supply import Supply
+from kms.domain.wire import Announce, Designate, Mark, Marked, Verdict
+
+
+class Streams:
+    """The owner of all streams of one node."""
+
+    def __init__(
+        self,
+        node: NodeId,
+        records: Iterable[StreamRecord | KeyRunRecord],
+        channels: Mapping[LinkId, Channel],
+    ) -> None:
+        """``channels`` is read live: links may be added. Requests of before are forgotten."""
+        self._register = Register(node, records, channels)
+        self._speech = Speech(self._register)
+        self._supply = Supply(self._register)
+        self._ending = Ending(self._register, self._speech)
+        self._reading = Reading(self._register, self._speech, self._supply, self._ending)
+        self._opening = Opening(self._register, self._speech, self._supply, self._ending)
+        self._agreement = Agreement(
+            self._register,
+            self._speech,
+            self._supply,
+            self._ending,
+            self._opening,
+            self._reading,
+        )
+
+    def network(self, event: NetworkChanged, out: Outbox) -> None:
+        """Directory and policy are these; streams that they do not allow are closed."""
+        self._begin(out)
+        self._register.directory, self._register.policy = event.directory, event.policy
+        judged: dict[tuple[SAEId, SAEId, LinkId], str] = {}
+        for stream in list(self._register.streams.values()):
+            record = stream.record
+            pair = (record.local, record.remote, record.link)
+            if pair not in judged:
+                judged[pair] = self._forbidden(*pair)
+            if judged[pair]:
+                self._ending.close(stream, judged[pair], out)
+        self._register.flush(out)
+
+    def asked(self, event: Asked, out: Outbox) -> None:
+        """The application's request is answered, or waits with a deadline."""
+        self._begin(out)
+        request = event.request
+        if isinstance(request, GetKey):
+            self._reading.asked(event, request, out)
+        elif isinstance(request, OpenConnect):
+            self._opening.asked(event, request, out)
+        else:
+            assert isinstance(request, Close), "004 has three functions"
+            self._ending.asked(event, request, out)
+        self._register.flush(out)
+
+    def hung_up(self, event: HungUp, out: Outbox) -> None:
+        """Nobody waits for this answer: no key is spent on it. An opening goes its way."""
+        self._begin(out)
+        waiting = self._register.waiting.get(event.request_id)
+        if waiting is not None and isinstance(waiting.request, GetKey):
+            self._register.unwait(waiting)
+        elif waiting is not None:
+            waiting.hung_up = True
+
+    def tick(self, out: Outbox) -> None:
+        """What time ends is ended: requests, chunks, streams, tombstones."""
+        self._begin(out)
+        register = self._register
+        for kind, name in register.due.fire(out.now, limits.DUE_PER_TICK_MAX):
+            if isinstance(name, int):
+                self._timed_out(name, out)
+                continue
+            stream = register.streams[name]
+            if kind == "pace":
+                self._supply.paced(stream, out.now.mono_ms)
+                continue
+            self._ending.attend(stream, out)
+            if name in register.streams:
+                self._reading.serve(stream, out)
+        register.forget_tombstones(out)
+        register.flush(out)
+
+    def deadline_ms(self) -> int | None:
+        """When ``tick`` has something to do, on the monotonic clock."""
+        if self._register.now is not None and self._speech.waits():
+            return self._register.now.mono_ms
+        return self._register.deadline_ms()
+
+    def linked(self, link: LinkId, out: Outbox) -> None:
+        """Both hellos are durable: every stream of the link is said, in this and the next batches,
+        then ``Marked``."""
+        self._begin(out)
+        self._speech.linked(link)
+        self._register.flush(out)
+
+    def unlinked(self, link: LinkId, out: Outbox) -> None:
+        """The session is over. What waits goes on waiting."""
+        self._begin(out)
+        self._speech.unlinked(link)
+
+    def on_message(
+        self,
+        link: LinkId,
+        message: Announce | Verdict | Mark | Marked | Designate,
+        drawn: Secret | None,
+        out: Outbox,
+    ) -> None:
+        """The neighbour's message has had its effect. ``drawn``: the bytes behind a ``Designate``,
+        owned by this call. Raises ``PeerFault``; nothing changed then (I9)."""
+        self._begin(out)
+        self._agreement.on_message(link, message, drawn, out)
+        self._register.flush(out)
+
+    def replenish(self, out: Outbox) -> None:
+        """End of a batch: what is to be said is said, streams that lack key have some more."""
+        self._begin(out)
+        self._reading.alarms_over(out)
+        self._speech.flush(out)
+        self._supply.fill(out)
+        self._register.flush(out)
+
+    def compromise(self, link: LinkId, reason: str, out: Outbox) -> None:
+        """Undelivered keys of the link are compromised, then destroyed (I13)."""
+        self._begin(out)
+        for ksid in list(self._register.on_link.get(link, ())):
+            self._ending.compromised(self._register.streams[ksid], reason, out)
+        self._register.flush(out)
+
+    def statistics(self) -> tuple[StreamStatistics, ...]:
+        """All streams, tombstones left out."""
+        now = self._register.now
+        if now is None:
+            return ()
+        return tuple(stream.statistics(now) for stream in self._register.streams.values())
+
+    def _begin(self, out: Outbox) -> None:
+        if self._register.at(out.now):
+            for stream in list(self._register.streams.values()):
+                self._ending.restored(stream, out)
+
+    def _timed_out(self, request_id: int, out: Outbox) -> None:
+        waiting = self._register.waiting[request_id]
+        if isinstance(waiting.request, GetKey):
+            self._reading.timed_out(waiting, out)
+        else:
+            self._opening.timed_out(waiting, out)
+
+    def _forbidden(self, local: SAEId, remote: SAEId, link: LinkId) -> str:
+        """Why the two may not have a stream over the link; empty when they may."""
+        register = self._register
+        there = register.directory.get(remote)
+        if register.directory.get(local) != register.node or there is None:
+            return "the directory no longer has its applications at these nodes"
+        try:
+            if link_id(register.node, there) != link:
+                return "the peer application has moved to another node"
+        except BadName:
+            return "the peer application has moved to this node"
+        if not register.policy.may_share(local, remote):
+            return "policy no longer allows it"
+        return ""
