@@ -29,7 +29,8 @@ class AgreedLog:
         self._seqs: dict[BlockId, int] = {}
         self._history = LogHistory()
         self.settled = 0
-        self.burnt_blocks = 0
+        self.burnt_bytes = 0
+        self.agreed_blocks = 0
         self.agreed_bytes = 0
         """since the start"""
 
@@ -81,7 +82,9 @@ class AgreedLog:
         self._forget_oldest(self._remember(record), out)
         pad = memory.pad(entry.direction)
         pad.extents.append(_extent(record))
-        self.agreed_bytes += entry.length if record.state is BlockState.AGREED else 0
+        if record.state is BlockState.AGREED:
+            self.agreed_blocks += 1
+            self.agreed_bytes += entry.length
         if not memory.leads:
             self.settled = memory.log_count
         out.save(pad.record())
@@ -165,7 +168,7 @@ class AgreedLog:
     def _destroy(self, extent: Extent, reason: str, out: Outbox) -> None:
         if extent.material is None:
             return
-        self.burnt_blocks += 1
+        self.burnt_bytes += extent.length
         out.add(WipeMaterial(material=extent.material, offset=0, length=extent.length))
         out.audit(
             "block-burnt",

@@ -390,7 +390,7 @@ class Link:
             for message in messages:
                 cursor = self._on_message(message, cursor, out)
         finally:
-            reader.spend(cursor)
+            reader.spend(cursor, cursor - header.offset)
 
     def _on_forgery(self, out: Outbox) -> None:
         self.forgeries += 1

@@ -128,11 +128,11 @@ class ReaderPad(Pad):
         mark, above the grant, or in a hole."""
         return self.window.peek(offset, length)
 
-    def spend(self, mark: int) -> None:
-        """Everything below ``mark`` is used or burnt."""
+    def spend(self, mark: int, used: int) -> None:
+        """Everything below ``mark`` is gone: ``used`` bytes of it used, the rest burnt."""
         assert mark <= self.granted, "I1 the neighbour used pad above the grant"
-        self.use += mark - self.mark
-        self.window.advance(mark)
+        self.use += used
+        self.window.advance(mark, used=used)
 
     def target(self) -> int:
         """How large the window should be: a share of the level, and what a draw needs."""

@@ -37,6 +37,8 @@ class Window:
         self.mark = mark
         """I1: the next offset that may still be used; only grows"""
         self._pieces: list[_Piece] = []
+        self.burnt_bytes = 0
+        """skipped without use"""
 
     @property
     def held(self) -> int:
@@ -82,7 +84,7 @@ class Window:
         assert start >= self.mark, "I1 pad range below the mark"
         bits = self.peek(start, length)
         assert bits is not None, "run() counted these bytes"
-        self.advance(start + length)
+        self.advance(start + length, used=length)
         return start, bits
 
     def peek(self, start: int, length: int) -> Secret | None:
@@ -101,10 +103,12 @@ class Window:
                 filled += count
         return Secret.adopt(result) if filled == length else None
 
-    def advance(self, mark: int) -> None:
-        """The mark is at least ``mark``; everything below is wiped here."""
+    def advance(self, mark: int, *, used: int = 0) -> None:
+        """The mark is at least ``mark``; everything below is wiped here. ``used``: how much of it
+        was not burnt."""
         if mark <= self.mark:
             return
+        self.burnt_bytes += mark - self.mark - used
         self.mark = mark
         gone = 0
         for piece in self._pieces:

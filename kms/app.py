@@ -1,0 +1,439 @@
+"""The wiring: every adapter is chosen and opened here, and nowhere else.
+
+Theory of operation. ``run`` reads the configuration, opens the admin socket and the operations
+listener, and waits until the sealer is open. Then it opens journal and store, rebuilds the node
+from its records, and starts in one nursery: the pump, the neighbours' links, the devices, the
+network view and the applications' interface. It stops in reverse: applications first, so that
+nobody asks any more; then devices and neighbours; the pump's last batch; the store; the journal.
+
+SIGTERM and SIGINT stop the node within ``[stop] grace_s`` plus a few seconds, whatever clients do.
+SIGHUP reloads certificates, the network file and newly listed links.
+"""
+
+import gc
+import random
+import resource
+import signal
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import structlog
+import trio
+
+from kms import __version__, link_secret
+from kms import config as configuration
+from kms.adapters import edge
+from kms.adapters.clock import SystemClock
+from kms.adapters.entropy import OSEntropy
+from kms.adapters.etsi004_http import etsi004_app
+from kms.adapters.journal_file import FileJournal
+from kms.adapters.log import configure
+from kms.adapters.operations import ADMIN_BOUNDS, admin_app, operations_app
+from kms.adapters.peer_tls import Neighbour, TLSPeerLinks
+from kms.adapters.qkd_socket import QKDSocketConfig, QKDSocketDevice
+from kms.adapters.sdn_file import SDNFile, load_network
+from kms.adapters.seal import FileSealer
+from kms.adapters.store_sqlite import SQLiteStore
+from kms.adapters.tls import Checks, Credentials, CurrentTLS
+from kms.config import Config, DeviceSection, LinkSection, QKDSocketSection, TLSFiles
+from kms.domain.errors import LocalFault
+from kms.domain.events import NetworkChanged, Started
+from kms.domain.linkmemory import LinkSettings
+from kms.domain.names import LinkId, NodeId
+from kms.domain.node import Node
+from kms.domain.policy import Policy
+from kms.domain.secret import Secret
+from kms.domain.statistics import NodeState
+from kms.ports.device import Device
+from kms.shell.counter import Counter
+from kms.shell.intake import NodeIntake
+from kms.shell.operator import Operator, sealed_status
+from kms.shell.pump import Pump
+from kms.shell.view import Alarms, RunningView
+
+# After the last request is answered: for devices, neighbours, the last batch and the store.
+CLOSE_S = 5.0
+
+
+def run(path: Path) -> int:
+    """Runs the node of this configuration until it is told to stop. Raises ``LocalFault``."""
+    config = configuration.load(path)
+    network = load_network(config.network.file)
+    configuration.check_network(config, network, path)
+    configure(level=config.log.level, form=config.log.format)
+    _harden()
+    trio.run(App(config, path).run, strict_exception_groups=True)
+    return 0
+
+
+def _harden() -> None:
+    """No core dumps: one of a running node reveals keys (docs/limits-of-python.md)."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    gc.freeze()
+
+
+class App:
+    """One node and its adapters. Implements ``shell.operator.Hands``."""
+
+    def __init__(self, config: Config, path: Path) -> None:
+        self.config, self._path = config, path
+        self.name = config.node.name
+        self._log = structlog.get_logger().bind(node=self.name)
+        self._clock, self._entropy = SystemClock(), OSEntropy()
+        self._jitter = random.SystemRandom()
+        self._sealer_path = config.node.directory / "epoch-keys.json"
+        self._sealer: FileSealer | None = None
+        self._unsealed = trio.Event()
+        self._stop = trio.Event()
+        self._policy = Policy()
+        credentials = _credentials(config.tls)
+        self._app_tls = CurrentTLS(credentials, alpn=("http/1.1",))
+        self._peer_tls = CurrentTLS(credentials, checks=Checks.URI)
+        self._sdn = SDNFile(config.network.file, log=self._log)
+        self._store: SQLiteStore | None = None
+        self._peers: TLSPeerLinks | None = None
+        self.addresses: dict[str, str] = {}
+        """where each interface listens, once it does"""
+        self._operator = Operator(
+            self.name,
+            hands=self,
+            clock=self._clock,
+            settings=self._settings,
+            sealed_status=lambda: sealed_status(
+                self.name, __version__, "no passphrase was given yet (kms unseal)", NodeState.SEALED
+            ),
+        )
+
+    async def run(self) -> None:
+        """Until ``stop``. Raises ``LocalFault`` for what the operator must mend."""
+        self.config.node.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._signals)
+            await nursery.start(self._serve_admin)
+            await nursery.start(self._serve_operations)
+            async with trio.open_nursery() as opening:
+                opening.start_soon(self._until_stopped, opening.cancel_scope)
+                if self.config.node.passphrase_file is not None:
+                    passphrase = Secret(_read_secret(self.config.node.passphrase_file))
+                    await self.unseal(passphrase)
+                    passphrase.wipe()
+                await self._unsealed.wait()
+                opening.cancel_scope.cancel()
+            if not self._stop.is_set():
+                await self._run_open()
+            nursery.cancel_scope.cancel()
+        self._log.info("stopped")
+
+    async def _until_stopped(self, scope: trio.CancelScope) -> None:
+        await self._stop.wait()
+        scope.cancel()
+
+    # ---- the open node ------------------------------------------------------------------
+
+    async def _run_open(self) -> None:
+        assert self._sealer is not None, "unsealed"
+        directory = self.config.node.directory
+        journal = await FileJournal.open(self.config.audit_file)
+        try:
+            store = await SQLiteStore.open(directory / "store", self._sealer, node=self.name)
+            try:
+                self._store = store
+                await self._run_node(store, journal)
+            finally:
+                self._store = None
+                await store.aclose()
+        finally:
+            await journal.aclose()
+
+    async def _run_node(self, store: SQLiteStore, journal: FileJournal) -> None:
+        settings = {link.peer: self._settings(link.peer) for link in self.config.link}
+        node = Node(self.name, settings, store.load())
+        peers = self._peers = TLSPeerLinks(
+            node=self.name,
+            tls=self._peer_tls,
+            jitter=self._jitter,
+            neighbours=[_neighbour(link) for link in self.config.link],
+            is_revoked=self._is_revoked,
+        )
+        alarms = Alarms(self._clock)
+        pump = Pump(
+            node, storage=store, journal=journal, peers=peers, clock=self._clock, watcher=alarms
+        )
+        counter = Counter(
+            pump, clock=self._clock, entropy=self._entropy, is_revoked=self._is_revoked
+        )
+        devices = self._devices()
+        view = RunningView(
+            pump,
+            counter=counter,
+            storage=store,
+            journal=journal,
+            peers=peers,
+            devices=devices,
+            alarms=alarms,
+        )
+        listen = self.config.peer.listen
+        port = await peers.listen(listen.host, listen.port)
+        self.addresses["peer"] = f"{listen.host}:{port}"
+        async with trio.open_nursery() as pumping:
+            pumping.start_soon(pump.run)
+            await pump.handled(Started())
+            await self._follow_network(pump)
+            self._operator.opened(pump, view, alarms)
+            await self._carry_secrets()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch_network, pump)
+                nursery.start_soon(peers.run, pump)
+                for link, group in devices.items():
+                    for device in group:
+                        intake = NodeIntake(pump, device.device_id, link)
+                        nursery.start_soon(device.run, intake)
+                server = await nursery.start(self._serve_etsi004, counter)
+                self._log.info("ready", version=__version__, **self.addresses)
+                await self._stop.wait()
+                self._operator.stopping()
+                self._log.info("stopping", grace_s=self.config.stop.grace_s)
+                server.stop()
+                with trio.move_on_after(self.config.stop.grace_s + CLOSE_S):
+                    await self._served.wait()
+                nursery.cancel_scope.cancel()
+            pumping.cancel_scope.cancel()
+
+    def _devices(self) -> dict[LinkId, list[Device]]:
+        devices: dict[LinkId, list[Device]] = {}
+        for section in self.config.device:
+            link = self.config.link_of(section.link)
+            devices.setdefault(link, []).append(_DEVICES[type(section)](section, self._jitter))
+        return devices
+
+    async def _carry_secrets(self) -> None:
+        """Secrets that the configuration names are imported once, then their files erased."""
+        for link in self.config.link:
+            if link.secret_file is None or not link.secret_file.exists():
+                continue
+            secret = link_secret.read_link_secret(link.secret_file, self.name)
+            if not await self._operator.carry_once(secret):
+                self._log.warning("link-secret-used-before", file=str(link.secret_file))
+            link_secret.erase(link.secret_file)
+
+    # ---- the network view ---------------------------------------------------------------
+
+    def _is_revoked(self, fingerprint: str) -> bool:
+        return fingerprint in self._policy.revoked
+
+    async def _follow_network(self, pump: Pump) -> None:
+        network = await self._sdn.network()
+        self._policy = network.policy
+        neighbours = {b if a == self.name else a for a, b in network.links if self.name in (a, b)}
+        await pump.handled(
+            NetworkChanged(
+                neighbours=frozenset(neighbours),
+                directory=network.directory,
+                policy=network.policy,
+            )
+        )
+        if self._peers is not None:
+            self._peers.recheck()
+
+    async def _watch_network(self, pump: Pump) -> None:
+        while True:
+            await self._sdn.changed()
+            try:
+                await self._follow_network(pump)
+            except LocalFault as fault:
+                self._log.warning("network-file-refused", reason=fault.reason, hint=fault.hint)
+            else:
+                self._log.info("network-changed")
+
+    # ---- listeners ----------------------------------------------------------------------
+
+    async def _serve_etsi004(
+        self, counter: Counter, *, task_status: trio.TaskStatus[edge.Server]
+    ) -> None:
+        listen = self.config.etsi004.listen
+        listeners = await edge.listen_tcp(listen.host, listen.port)
+        self.addresses["etsi004"] = _address(listeners)
+        self._served = trio.Event()
+        try:
+            await edge.serve(
+                etsi004_app(counter, self._log),
+                listeners=listeners,
+                tls=self._app_tls,
+                log=self._log,
+                bounds=edge.Bounds(graceful_s=max(0.1, self.config.stop.grace_s)),
+                task_status=task_status,
+            )
+        finally:
+            self._served.set()
+
+    async def _serve_operations(self, *, task_status: trio.TaskStatus[edge.Server]) -> None:
+        listen = self.config.operations.listen
+        listeners = await edge.listen_tcp(listen.host, listen.port)
+        self.addresses["operations"] = _address(listeners)
+        await edge.serve(
+            operations_app(self._operator),
+            listeners=listeners,
+            tls=None,
+            log=self._log,
+            task_status=task_status,
+        )
+
+    async def _serve_admin(self, *, task_status: trio.TaskStatus[edge.Server]) -> None:
+        await edge.serve(
+            admin_app(self._operator),
+            listeners=[edge.listen_unix(self.config.admin_socket)],
+            tls=None,
+            log=self._log,
+            bounds=ADMIN_BOUNDS,
+            task_status=task_status,
+        )
+
+    async def _signals(self, *, task_status: trio.TaskStatus[None]) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            task_status.started()
+            async for number in signals:
+                if number != signal.SIGHUP:
+                    self.stop()
+                    continue
+                try:
+                    await self._operator.reload()
+                except LocalFault as fault:
+                    self._log.error("reload-refused", reason=fault.reason, hint=fault.hint)
+
+    # ---- what the operator's counter needs ----------------------------------------------
+
+    async def unseal(self, passphrase: Secret) -> None:
+        """The epoch keys are open; the first passphrase ever given makes them."""
+        if self._sealer is not None:
+            await self._sealer.unseal(passphrase)
+            return
+        if not self._sealer_path.exists():
+            make = partial(FileSealer.create, self._sealer_path, passphrase)
+            await trio.to_thread.run_sync(make)
+            self._log.info("epoch-keys-made", file=str(self._sealer_path))
+        sealer = FileSealer(self._sealer_path)
+        await sealer.unseal(passphrase)
+        self._sealer = sealer
+        self._unsealed.set()
+
+    async def rekey(self) -> int:
+        assert self._sealer is not None, "the operator's counter checks"
+        assert self._store is not None, "the operator's counter checks"
+        epoch = await self._sealer.rotate()
+        await self._store.rewrap(epoch)
+        await self._sealer.retire(epoch)
+        return epoch
+
+    def add_neighbour(self, peer: NodeId, address: str | None) -> None:
+        assert self._peers is not None, "the operator's counter checks"
+        host, _, port = (address or "").rpartition(":")
+        number = int(port) if port.isdigit() else 0
+        self._peers.add(Neighbour(node=peer, host=host, port=number))
+
+    async def reload(self) -> tuple[str, ...]:
+        """Certificates, network file, links that are new in the configuration."""
+        config = configuration.load(self._path)
+        credentials = _credentials(config.tls)
+        self._app_tls.reload(credentials)
+        self._peer_tls.reload(credentials)
+        await self._sdn.reload()
+        changes = ["certificates and network file are as on disk"]
+        known = {link.peer for link in self.config.link}
+        for link in config.link:
+            if link.peer not in known:
+                await self._add_listed(link)
+                changes.append(f"link to {link.peer} added")
+        old, new = _fixed_parts(self.config), _fixed_parts(config)
+        changes += [f"[{part}] changed: restart the node" for part in old if old[part] != new[part]]
+        self.config = config
+        self._log.info("reloaded", changes="; ".join(changes))
+        return tuple(changes)
+
+    async def _add_listed(self, link: LinkSection) -> None:
+        secret = None
+        if link.secret_file is not None and link.secret_file.exists():
+            secret = link_secret.read_link_secret(link.secret_file, self.name)
+        address = str(link.address) if link.address is not None else None
+        await self._operator.add_link(link.peer, address, secret)
+        if secret is not None and link.secret_file is not None:
+            link_secret.erase(link.secret_file)
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def _settings(self, peer: NodeId) -> LinkSettings:
+        section = next(
+            (each for each in self.config.link if each.peer == peer), LinkSection(peer=peer)
+        )
+        return LinkSettings(
+            pool_bytes_max=section.pool_bytes_max,
+            qber_max=section.qber_max,
+            block_expiry_ms=section.block_expiry_s * 1000,
+        )
+
+
+def _qkd_socket(section: DeviceSection, jitter: random.Random) -> Device:
+    assert isinstance(section, QKDSocketSection), "registered so"
+    tls = None
+    if section.tls is not None:
+        tls = CurrentTLS(_credentials(section.tls)).client_context()
+    return QKDSocketDevice(
+        QKDSocketConfig(
+            device_id=section.name,
+            host=section.address.host,
+            port=section.address.port,
+            ksid=section.ksid,
+            source=section.source,
+            destination=section.destination,
+            key_chunk_size=section.key_chunk_size,
+            tls=tls,
+        ),
+        jitter=jitter,
+    )
+
+
+_DEVICES: dict[type[DeviceSection], Callable[[Any, random.Random], Device]] = {
+    QKDSocketSection: _qkd_socket
+}
+"""How each type of device in ``config.DEVICE_TYPES`` is made."""
+
+
+def _credentials(files: TLSFiles) -> Credentials:
+    return Credentials(certificate=files.certificate, key=files.key, ca=files.ca)
+
+
+def _neighbour(link: LinkSection) -> Neighbour:
+    if link.address is None:
+        return Neighbour(node=link.peer)
+    return Neighbour(node=link.peer, host=link.address.host, port=link.address.port)
+
+
+def _fixed_parts(config: Config) -> dict[str, object]:
+    """What only a restart changes."""
+    return {
+        "node": config.node,
+        "etsi004": config.etsi004,
+        "peer": config.peer,
+        "operations": config.operations,
+        "device": config.device,
+        "audit": config.audit,
+        "log": config.log,
+        "stop": config.stop,
+    }
+
+
+def _read_secret(path: Path) -> bytes:
+    """A passphrase file's content, without the line end that editors add."""
+    try:
+        return path.read_bytes().rstrip(b"\r\n")
+    except OSError as error:
+        raise LocalFault(
+            f"{path}: {error.strerror}", hint="[node] passphrase_file must be readable by the node"
+        ) from None
+
+
+def _address(listeners: list[trio.SocketListener]) -> str:
+    host, port = listeners[0].socket.getsockname()[:2]
+    return f"{host}:{port}"

@@ -1,0 +1,91 @@
+"""The counter: what application interfaces ask of the node (FR-6)."""
+
+import itertools
+from collections.abc import Callable
+from typing import TypeVar
+
+import trio
+
+from kms.domain import limits
+from kms.domain.events import Asked, HungUp
+from kms.domain.names import KSID, SAEId
+from kms.domain.requests import (
+    Close,
+    CloseReply,
+    GetKey,
+    KeyReply,
+    OpenConnect,
+    OpenReply,
+    Reply,
+    Request,
+)
+from kms.domain.statistics import Latencies
+from kms.ports.clock import Clock
+from kms.ports.entropy import Entropy
+from kms.ports.northbound import Overloaded
+from kms.shell.pump import Pump
+
+_R = TypeVar("_R", bound=Reply)
+
+
+class Counter:
+    """Implements ``ports.northbound.Northbound`` over a running pump."""
+
+    def __init__(
+        self, pump: Pump, *, clock: Clock, entropy: Entropy, is_revoked: Callable[[str], bool]
+    ) -> None:
+        self._pump, self._clock, self._entropy = pump, clock, entropy
+        self._is_revoked = is_revoked
+        self._numbers = itertools.count(1)
+        self._waiting = 0
+        self.latencies = Latencies()
+        self.delivered = 0
+        self.delivered_bytes = 0
+
+    async def open_connect(self, caller: SAEId, request: OpenConnect) -> OpenReply:
+        return await self._ask(caller, request, OpenReply)
+
+    async def get_key(self, caller: SAEId, request: GetKey) -> KeyReply:
+        began = self._clock.now().mono_ms
+        reply = await self._ask(caller, request, KeyReply)
+        self.latencies.observe(self._clock.now().mono_ms - began)
+        if reply.key is not None:
+            self.delivered += 1
+            self.delivered_bytes += len(reply.key)
+        return reply
+
+    async def close(self, caller: SAEId, request: Close) -> CloseReply:
+        return await self._ask(caller, request, CloseReply)
+
+    def is_revoked(self, fingerprint: str) -> bool:
+        return self._is_revoked(fingerprint)
+
+    async def _ask(self, caller: SAEId, request: Request, expected: type[_R]) -> _R:
+        if self._waiting >= limits.REQUESTS_WAITING_MAX:
+            raise Overloaded("too many requests wait", hint="try again in a second")
+        request_id = next(self._numbers)
+        waiter = self._pump.expect_answer(request_id)
+        self._waiting += 1
+        try:
+            self._pump.put_now(
+                Asked(
+                    request_id=request_id,
+                    caller=caller,
+                    request=request,
+                    fresh=KSID(self._entropy.uuid4()),
+                )
+            )
+            await waiter.done.wait()
+        except trio.Cancelled:
+            self._pump.forget_answer(request_id)
+            self._pump.put_soon(HungUp(request_id=request_id))
+            raise
+        except Overloaded:
+            self._pump.forget_answer(request_id)
+            raise
+        finally:
+            self._waiting -= 1
+        if waiter.fault is not None:
+            raise waiter.fault
+        assert isinstance(waiter.reply, expected), "the answer fits the question"
+        return waiter.reply

@@ -1,0 +1,329 @@
+"""The pump: events to the node, writes to the store, then outputs to the world.
+
+Theory of operation. One task owns the node. It takes every event that has arrived, lets the node
+handle them as one batch, makes the batch's writes durable in one transaction (group commit), then
+its audit entries, and only then carries out its outputs, in order. While it waits for the disk the
+next batch gathers. So nothing leaves the node before what it depends on is durable (I5, I11), and
+a disk that is slow makes batches larger, not queues longer.
+
+Reading material (``TakeMaterial``, ``ReadMaterial``, ``DeliverKey``) goes to a second task: a
+delivery does not wait for the next commit. What it reads for the node comes back as an event.
+
+A store or journal that fails ends the pump, and with it the node: after a failed sync nothing about
+the disk is known, and without a journal no key may leave.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Never, Protocol
+
+import trio
+
+from kms.domain import limits
+from kms.domain.audit import AuditEntry
+from kms.domain.effects import (
+    Alarm,
+    Answer,
+    Audit,
+    BlockStored,
+    DeliverKey,
+    Disconnect,
+    Forget,
+    Note,
+    Output,
+    ReadMaterial,
+    Refuse,
+    Save,
+    SendFrame,
+    StoreMaterial,
+    TakeMaterial,
+    WipeMaterial,
+    Write,
+)
+from kms.domain.errors import AppFault, StoreFault
+from kms.domain.events import (
+    DeviceChanged,
+    Event,
+    HungUp,
+    MaterialOpened,
+    PeerConnected,
+    PeerFrame,
+    PeerLost,
+    Tick,
+)
+from kms.domain.names import BlockId, DeviceId, LinkId
+from kms.domain.node import Node
+from kms.domain.requests import KeyReply, Reply
+from kms.domain.status import Status
+from kms.ports.clock import Clock
+from kms.ports.journal import Journal
+from kms.ports.northbound import Forbidden, Overloaded
+from kms.ports.peer import PeerLinks
+from kms.ports.storage import Storage
+
+_WRITES: Final = (Save, Forget, StoreMaterial, WipeMaterial)
+Fields = dict[str, str | int | float | bool | None]
+
+
+class Watcher(Protocol):
+    """Who is told what the node reports."""
+
+    def noted(self, name: str, fields: Fields) -> None: ...
+
+    def alarmed(self, kind: str, link: LinkId | None, detail: str) -> None: ...
+
+
+class Waiter:
+    """One caller that waits for the node's answer."""
+
+    def __init__(self) -> None:
+        self.done = trio.Event()
+        self.reply: Reply | None = None
+        self.fault: AppFault | None = None
+
+    def answer(self, reply: Reply) -> None:
+        self.reply = reply
+        self.done.set()
+
+    def fail(self, fault: AppFault) -> None:
+        self.fault = fault
+        self.done.set()
+
+
+class Pump:
+    """Runs one ``Node``. Implements ``ports.peer.PeerInbox``."""
+
+    def __init__(
+        self,
+        node: Node,
+        *,
+        storage: Storage,
+        journal: Journal,
+        peers: PeerLinks,
+        clock: Clock,
+        watcher: Watcher,
+    ) -> None:
+        self.node = node
+        self._storage, self._journal, self._peers = storage, journal, peers
+        self._clock, self._watcher = clock, watcher
+        self._send, self._receive = trio.open_memory_channel[Event](limits.INBOX_EVENTS_MAX)
+        # What must not be refused or wait: bytes that the node asked for (bounded by its windows),
+        # callers that hung up (bounded by those that waited), devices that came or went.
+        self._soon: deque[MaterialOpened | HungUp | DeviceChanged] = deque()
+        self._wake = trio.Event()
+        self._to_read, self._reads = trio.open_memory_channel[
+            TakeMaterial | ReadMaterial | DeliverKey
+        ](math.inf)
+        self._moved: list[Event] = []
+        self._ticked_ms = -limits.TICK_MS
+        self._waiters: dict[int, Waiter] = {}
+        self._done: dict[int, trio.Event] = {}
+        self._stored: dict[tuple[DeviceId, BlockId], trio.Event] = {}
+        self._changed = trio.Event()
+        self.batches = self.events = 0
+        self._entries: list[AuditEntry] = []
+
+    # ---- in -----------------------------------------------------------------------------
+
+    async def put(self, event: Event) -> None:
+        """The event is in line; waits while the line is full."""
+        await self._send.send(event)
+
+    def put_now(self, event: Event) -> None:
+        """The event is in line. Raises ``Overloaded`` when the line is full."""
+        try:
+            self._send.send_nowait(event)
+        except trio.WouldBlock:
+            raise Overloaded("the node is overloaded", hint="try again in a second") from None
+
+    def put_soon(self, event: MaterialOpened | HungUp | DeviceChanged) -> None:
+        """The event is in the next batch."""
+        self._soon.append(event)
+        self._wake.set()
+
+    async def handled(self, event: Event) -> None:
+        """The event was handled, and what it wrote is durable."""
+        done = self._done[id(event)] = trio.Event()
+        try:
+            await self.put(event)
+            await done.wait()
+        finally:
+            del self._done[id(event)]
+
+    def record(self, entry: AuditEntry) -> None:
+        """The shell's own entry is journalled with the next batch."""
+        self._entries.append(entry)
+        self._wake.set()
+
+    async def connected(self, link: LinkId, session: int) -> None:
+        await self.put(PeerConnected(link=link, session=session))
+
+    async def frame(self, link: LinkId, session: int, data: bytes) -> None:
+        await self.put(PeerFrame(link=link, session=session, data=data))
+
+    async def lost(self, link: LinkId, session: int, reason: str) -> None:
+        await self.put(PeerLost(link=link, session=session, reason=reason))
+
+    # ---- who waits ----------------------------------------------------------------------
+
+    def expect_answer(self, request_id: int) -> Waiter:
+        self._waiters[request_id] = waiter = Waiter()
+        return waiter
+
+    def forget_answer(self, request_id: int) -> None:
+        """The caller is gone; an answer that comes later is wiped."""
+        waiter = self._waiters.pop(request_id, None)
+        if waiter is not None and isinstance(waiter.reply, KeyReply) and waiter.reply.key:
+            waiter.reply.key.wipe()
+
+    def expect_stored(self, device: DeviceId, block_id: BlockId) -> trio.Event:
+        return self._stored.setdefault((device, block_id), trio.Event())
+
+    def forget_stored(self, device: DeviceId, block_id: BlockId) -> None:
+        self._stored.pop((device, block_id), None)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Returns when ``condition`` holds after some batch; asked again after each one."""
+        while not condition():
+            await self._changed.wait()
+
+    # ---- the loop -----------------------------------------------------------------------
+
+    async def run(self) -> Never:
+        """Pumps until cancelled. Raises ``StoreFault`` or ``JournalFault``: the node stops."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._read_material)
+            nursery.start_soon(self._move_in)
+            while True:
+                with trio.move_on_after(max(0.0, self._pause_s())):
+                    await self._wake.wait()
+                events = self._gathered()
+                if events or self._entries:
+                    await self._batch(events)
+
+    async def _move_in(self) -> None:
+        """Events in line become events of the next batch, as many as it takes."""
+        async for event in self._receive:
+            while len(self._moved) >= limits.BATCH_EVENTS_MAX:
+                await self._changed.wait()
+            self._moved.append(event)
+            self._wake.set()
+
+    def _gathered(self) -> list[Event]:
+        """All that has arrived; a tick when it is time."""
+        events: list[Event] = [*self._soon, *self._moved]
+        self._soon.clear()
+        self._moved.clear()
+        self._wake = trio.Event()
+        if self._pause_s() <= 0:
+            self._ticked_ms = self._clock.now().mono_ms
+            events.append(Tick())
+        return events
+
+    def _pause_s(self) -> float:
+        now = self._clock.now().mono_ms
+        due = self._ticked_ms + limits.TICK_MS
+        deadline = self.node.deadline_ms()
+        if deadline is not None:
+            due = min(due, max(deadline, self._ticked_ms + 1))
+        return (due - now) / 1000
+
+    async def _batch(self, events: list[Event]) -> None:
+        self.batches += 1
+        self.events += len(events)
+        effects = self.node.handle_all(self._clock.now(), events)
+        writes: list[Write] = [each for each in effects if isinstance(each, _WRITES)]
+        entries = [each.entry for each in effects if isinstance(each, Audit)]
+        entries += self._entries
+        self._entries = []
+        if writes:
+            await self._storage.commit(writes)
+            for write in writes:
+                if isinstance(write, StoreMaterial):
+                    write.bits.wipe()
+        if entries:
+            await self._journal.append(entries)
+        for effect in effects:
+            if not isinstance(effect, (*_WRITES, Audit)):
+                self._carry_out(effect)
+        for event in events:
+            if (done := self._done.get(id(event))) is not None:
+                done.set()
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
+
+    def _carry_out(self, output: Output) -> None:
+        match output:
+            case SendFrame(link=link, session=session, data=data):
+                self._peers.send(link, session, data)
+            case TakeMaterial() | ReadMaterial() | DeliverKey():
+                self._to_read.send_nowait(output)
+            case Answer(request_id=request_id, reply=reply):
+                self._answer(request_id, reply)
+            case Refuse(request_id=request_id, message=message):
+                waiter = self._waiters.pop(request_id, None)
+                if waiter is not None:
+                    hint = "the operator's policy decides who may share keys with whom"
+                    waiter.fail(Forbidden(message, hint=hint, status=Status.NO_QKD_CONNECTION))
+            case BlockStored(device=device, block_id=block_id):
+                stored = self._stored.pop((device, block_id), None)
+                if stored is not None:
+                    stored.set()
+            case Disconnect(link=link, session=session, reason=reason):
+                self._peers.disconnect(link, session, reason)
+            case Alarm(kind=kind, link=link, detail=detail):
+                self._watcher.alarmed(kind, link, detail)
+            case Note(name=name, fields=fields):
+                self._watcher.noted(name, fields)
+
+    def _answer(self, request_id: int, reply: Reply) -> None:
+        waiter = self._waiters.pop(request_id, None)
+        if waiter is not None:
+            waiter.answer(reply)
+        elif isinstance(reply, KeyReply) and reply.key is not None:
+            reply.key.wipe()
+
+    # ---- material -----------------------------------------------------------------------
+
+    async def _read_material(self) -> None:
+        async for asked in self._reads:
+            if isinstance(asked, DeliverKey):
+                await self._deliver(asked)
+            else:
+                self.put_soon(await self._open(asked))
+
+    async def _open(self, asked: TakeMaterial | ReadMaterial) -> MaterialOpened:
+        read = self._storage.take if isinstance(asked, TakeMaterial) else self._storage.read
+        bits, reason = None, ""
+        try:
+            bits = await read(asked.material, asked.offset, asked.length)
+        except StoreFault as fault:
+            reason = fault.reason
+        return MaterialOpened(
+            material=asked.material,
+            offset=asked.offset,
+            length=asked.length,
+            bits=bits,
+            reason=reason,
+        )
+
+    async def _deliver(self, asked: DeliverKey) -> None:
+        if asked.request_id not in self._waiters:
+            return  # The caller hung up; the chunk is recorded as delivered and lost at this end.
+        try:
+            key = await self._storage.read(asked.material, asked.offset, asked.length)
+        except StoreFault as fault:
+            self._watcher.alarmed("chunk-unreadable", None, fault.reason)
+            message = "this chunk cannot be read at this end; go on at the next index"
+            reply = KeyReply(status=Status.INSUFFICIENT_KEY, message=message, index=asked.index)
+        else:
+            reply = KeyReply(
+                status=Status.SUCCESS,
+                message="",
+                index=asked.index,
+                key=key,
+                metadata=asked.metadata,
+                metadata_size=len(asked.metadata),
+            )
+        self._answer(asked.request_id, reply)
