@@ -3,10 +3,11 @@
 Rules: a file is taken whole or not at all; a bad one changes nothing, is named in the log, and
 the last good view stays in force. What no ``[[allow]]`` allows is refused.
 
-Theory of operation: ``changed`` looks at the file's stamp (inode, size, time) every ``poll_s`` and
-at once after ``reload``, which SIGHUP and ``kms reload`` call. Only another *view* counts as a
-change, so touching the file or editing a comment wakes nobody. Writing a new file beside it and
-renaming it is the safe way to edit; a half-written file is refused as any bad one.
+Theory of operation: ``changed`` looks at the file's stamp (inode, size, time) every ``poll_s``,
+reads it when the stamp has been the same at two looks, and at once after ``reload``, which SIGHUP
+and ``kms reload`` call: then the operator says that it is complete. Only another *view* counts as
+a change, so touching the file or editing a comment wakes nobody. Writing a new file beside it and
+renaming it is the safe way to edit.
 """
 
 import re
@@ -92,17 +93,25 @@ class SDNFile:
         return self._shown
 
     async def changed(self) -> None:
-        seen: object = None
+        looked_at: object = None
+        before: object = None
+        asked = False
         while True:
             stamp = await trio.to_thread.run_sync(_stamp, self._path)
-            if stamp != seen and await self._differs(stamp):
-                return
-            seen = stamp
+            # Still under way, perhaps: a file cut at a line's end is a sound file with fewer
+            # rules, and one revoked certificate less.
+            settled = asked or stamp == before
+            if settled and stamp != looked_at:
+                looked_at = stamp
+                if await self._differs(stamp):
+                    return
+            before = stamp
             with trio.move_on_after(self._poll_s) as waited:
                 await self._asked.wait()
-            if not waited.cancelled_caught:
+            asked = not waited.cancelled_caught
+            if asked:
                 self._asked = trio.Event()
-                seen = None
+                looked_at = None
 
     async def reload(self) -> Network:
         """The view as the file has it now; ``changed`` looks at once. Raises ``LocalFault``."""
