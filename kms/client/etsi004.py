@@ -1,0 +1,278 @@
+"""OPEN_CONNECT, GET_KEY and CLOSE of ETSI GS QKD 004 V2.1.1 in HTTP and JSON, as pure functions.
+
+Rules: what a node answers is checked before it is believed: types, ranges, that an index is the
+one asked for and a key as long as was agreed. A wrong key is worse than none. Members we do not
+know are passed over, so that an older client goes on with a newer node.
+"""
+
+import binascii
+from base64 import b64decode
+from typing import Annotated, Final, NoReturn, TypeVar
+from uuid import UUID
+
+import attrs
+import msgspec
+from msgspec import Meta, Struct, field
+
+from kms.client.errors import (
+    AnswerLost,
+    BadAnswer,
+    ClientError,
+    KSIDInUse,
+    Malformed,
+    MetadataTooSmall,
+    NoConnection,
+    NotEnoughKey,
+    PeerNotConnected,
+    QoSNotMet,
+    Refused,
+    TimedOut,
+    Unavailable,
+)
+from kms.client.exchange import JSON, MARGIN_S, OCTETS, Answer, Call
+from kms.client.key import Key
+from kms.domain.limits import TIMEOUT_MAX_MS
+from kms.domain.status import QoS, Status
+
+U32 = Annotated[int, Meta(ge=0, lt=2**32)]
+
+_OUTCOMES: Final[dict[int, type[ClientError]]] = {
+    Status.PEER_NOT_CONNECTED_YET: PeerNotConnected,
+    Status.INSUFFICIENT_KEY: NotEnoughKey,
+    Status.PEER_NOT_CONNECTED: PeerNotConnected,
+    Status.NO_QKD_CONNECTION: NoConnection,
+    Status.KSID_IN_USE: KSIDInUse,
+    Status.TIMEOUT: TimedOut,
+}
+_MALFORMED: Final = frozenset({400, 404, 405, 406, 411, 413, 414, 415, 431})
+# What we wait before trying again if the node does not say; and the longest it may say.
+_RETRY_S: Final = 1.0
+_RETRY_S_MAX: Final = 3600.0
+
+_Read = TypeVar("_Read")
+
+
+class _QoS(Struct):
+    Key_chunk_size: U32 = 0
+    Max_bps: U32 = 0
+    Min_bps: U32 = 0
+    Jitter: U32 = 0
+    Priority: U32 = 0
+    Timeout: U32 = 0
+    TTL: U32 = 0
+    Metadata_mimetype: str = ""
+
+
+class _Metadata(Struct):
+    Metadata_size: U32 = 0
+    Metadata_buffer: str = ""
+
+
+class _Open(Struct):
+    status: U32
+    message: str = ""
+    Key_stream_ID: UUID | None = None
+    qos: _QoS | None = field(name="QoS", default=None)
+
+
+class _Get(Struct):
+    status: U32
+    message: str = ""
+    index: U32 = 0
+    Key_buffer: str = ""
+    metadata: _Metadata = field(name="Metadata", default_factory=_Metadata)
+
+
+class _Close(Struct):
+    status: U32
+    message: str = ""
+
+
+class _Refusal(Struct):
+    message: str = ""
+    field: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Opened:
+    """What OPEN_CONNECT came to."""
+
+    ksid: UUID
+    qos: QoS
+    """as it holds, which may be less than was asked for"""
+    peer_connected: bool
+    """the peer application has opened the stream too (status 0); else not yet (status 1)"""
+
+
+def open_connect(source: str, destination: str, qos: QoS | None, ksid: UUID | None) -> Call[Opened]:
+    body: dict[str, object] = {"source": source, "destination": destination}
+    if qos is not None:
+        # 0 and '' leave the choice to the node, as absent members do.
+        asked = {
+            "Key_chunk_size": qos.key_chunk_size,
+            "Max_bps": qos.max_bps,
+            "Min_bps": qos.min_bps,
+            "Jitter": qos.jitter,
+            "Priority": qos.priority,
+            "Timeout": qos.timeout,
+            "TTL": qos.ttl,
+            "Metadata_mimetype": qos.metadata_mimetype,
+        }
+        body["QoS"] = {name: value for name, value in asked.items() if value}
+    if ksid is not None:
+        body["Key_stream_ID"] = str(ksid)
+
+    def read(answer: Answer) -> Opened:
+        reply = _json(answer, _Open)
+        held = _qos(reply.qos or _QoS())
+        if reply.status == Status.QOS_NOT_MET:
+            raise QoSNotMet(reply.message, held)
+        if reply.status not in (Status.SUCCESS, Status.PEER_NOT_CONNECTED_YET):
+            _fail(reply.status, reply.message)
+        if reply.Key_stream_ID is None or ksid not in (None, reply.Key_stream_ID):
+            raise BadAnswer("the answer names another Key_stream_ID, or none")
+        connected = reply.status == Status.SUCCESS
+        return Opened(ksid=reply.Key_stream_ID, qos=held, peer_connected=connected)
+
+    return Call(
+        function="open_connect",
+        body=msgspec.json.encode(body),
+        # What is asked for is only a wish until the node has answered.
+        patience_s=patience_s(0),
+        read=read,
+    )
+
+
+def get_key(ksid: UUID, qos: QoS, index: int | None, metadata_size: int | None) -> Call[Key]:
+    body: dict[str, object] = {"Key_stream_ID": str(ksid)}
+    if index is not None:
+        body["index"] = index
+    if metadata_size is not None:
+        body["Metadata"] = {"Metadata_size": metadata_size}
+
+    def read(answer: Answer) -> Key:
+        key = _key(answer)
+        if index not in (None, key.index):
+            _drop(key, f"asked for index {index}, got {key.index}")
+        if not len(key) or qos.key_chunk_size not in (0, len(key)):
+            _drop(key, f"a key of {len(key)} bytes, agreed were {qos.key_chunk_size}")
+        return key
+
+    return Call(
+        function="get_key",
+        body=msgspec.json.encode(body),
+        patience_s=patience_s(qos.timeout),
+        read=read,
+        accept=f"{OCTETS}, {JSON};q=0.5",
+    )
+
+
+def close(ksid: UUID, qos: QoS) -> Call[None]:
+    def read(answer: Answer) -> None:
+        reply = _json(answer, _Close)
+        if reply.status != Status.SUCCESS:
+            _fail(reply.status, reply.message)
+
+    return Call(
+        function="close",
+        body=msgspec.json.encode({"Key_stream_ID": str(ksid)}),
+        patience_s=patience_s(qos.timeout),
+        read=read,
+    )
+
+
+def patience_s(timeout_ms: int) -> float:
+    """How long an answer may take: the stream's Timeout, 0 for unknown, and the way."""
+    return min(timeout_ms or TIMEOUT_MAX_MS, TIMEOUT_MAX_MS) / 1000 + MARGIN_S
+
+
+def no_answer(call: Call[object]) -> AnswerLost:
+    """What to raise when patience ends."""
+    return AnswerLost(f"{call.function}: no answer within {call.patience_s:g} s")
+
+
+def _key(answer: Answer) -> Key:
+    if answer.http_status == 200 and answer.media_type == OCTETS:
+        index, status = _number(answer, "kms-index"), _number(answer, "kms-status")
+        if status != Status.SUCCESS:
+            raise BadAnswer(f"a key with status {status}")
+        metadata = _base64(answer.headers.get("kms-metadata", ""))
+        return Key(index=index, bits=answer.body, metadata=metadata)
+    reply = _json(answer, _Get)
+    if reply.status == Status.METADATA_SIZE_INSUFFICIENT:
+        raise MetadataTooSmall(reply.message, reply.metadata.Metadata_size)
+    if reply.status != Status.SUCCESS:
+        _fail(reply.status, reply.message)
+    return Key(
+        index=reply.index,
+        bits=bytearray(_base64(reply.Key_buffer)),
+        metadata=reply.metadata.Metadata_buffer.encode(),
+    )
+
+
+def _drop(key: Key, reason: str) -> NoReturn:
+    key.wipe()
+    raise BadAnswer(reason)
+
+
+def _fail(status: int, message: str) -> NoReturn:
+    raise _OUTCOMES.get(status, BadAnswer)(message or f"status {status}")
+
+
+def _json(answer: Answer, shape: type[_Read]) -> _Read:
+    if answer.http_status != 200:
+        raise _refusal(answer)
+    try:
+        return msgspec.json.decode(answer.body, type=shape)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        # Without the cause: its words may quote the body, and that may be a key.
+        raise BadAnswer(f"{answer.media_type or 'something'} that does not read") from None
+
+
+def _refusal(answer: Answer) -> ClientError:
+    try:
+        told = msgspec.json.decode(answer.body, type=_Refusal)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        told = _Refusal()
+    message = told.message or f"HTTP {answer.http_status}"
+    if answer.http_status in _MALFORMED:
+        return Malformed(message, told.field)
+    if answer.http_status in (401, 403):
+        return Refused(message)
+    if answer.http_status in (429, 503):
+        return Unavailable(message, _retry_after_s(answer))
+    return BadAnswer(f"HTTP {answer.http_status}: {message}")
+
+
+def _retry_after_s(answer: Answer) -> float:
+    text = answer.headers.get("retry-after", "")
+    if not (text.isascii() and text.isdigit()) or len(text) > 9:
+        return _RETRY_S  # absent, or a date: clocks of two machines are not compared
+    return min(float(text), _RETRY_S_MAX)
+
+
+def _number(answer: Answer, name: str) -> int:
+    text = answer.headers.get(name, "")
+    if not (text.isascii() and text.isdigit()) or len(text) > 10 or int(text) >= 2**32:
+        raise BadAnswer(f"header {name} is no uint32")
+    return int(text)
+
+
+def _base64(text: str) -> bytes:
+    try:
+        return b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise BadAnswer("base64 that does not read") from None
+
+
+def _qos(qos: _QoS) -> QoS:
+    return QoS(
+        key_chunk_size=qos.Key_chunk_size,
+        max_bps=qos.Max_bps,
+        min_bps=qos.Min_bps,
+        jitter=qos.Jitter,
+        priority=qos.Priority,
+        timeout=qos.Timeout,
+        ttl=qos.TTL,
+        metadata_mimetype=qos.Metadata_mimetype,
+    )
