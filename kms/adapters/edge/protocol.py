@@ -162,6 +162,7 @@ class OneProtocol(H11Protocol):
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
+            (b"cache-control", b"no-store"),
             (b"connection", b"close"),
             *self.config.response_headers("h11"),
         ]
