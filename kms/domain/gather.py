@@ -9,8 +9,9 @@ given up whole: half a group would be another block than the peer's. n = 1 gathe
 keeps the device's own block id.
 
 Theory of operation. Pieces wait in their group; a complete group comes out joined in index order.
-A device that reorders does so by a few keys, so two groups are open at once; a third that begins
-gives up the older. A group that is done stays done: late or repeated pieces of it are dropped.
+A device that reorders does so by a few keys, so two neighbouring groups may be open; one that
+begins gives up all but its neighbours. A group that is done stays done: late or repeated pieces of
+it are dropped.
 """
 
 from collections import deque
@@ -23,7 +24,7 @@ from kms.domain import limits
 from kms.domain.names import BlockId
 from kms.domain.secret import Secret
 
-# One being filled, and one for pieces that came out of order across the border.
+# One being filled, and its neighbour for keys that came out of order across the border.
 GROUPS_OPEN_MAX: Final = 2
 # Groups remembered as done: a piece this late would begin its group again, never to complete it.
 GROUPS_DONE_MAX: Final = 64
@@ -118,13 +119,16 @@ class Gatherer:
     def _begin(self, group: int) -> None:
         if group in self._open:
             return
-        if len(self._open) == GROUPS_OPEN_MAX:
-            oldest = next(iter(self._open))
-            for piece in self._open.pop(oldest).values():
-                piece.bits.wipe()
-            self._done.append(oldest)
-            self._given_up += 1
+        for other in [each for each in self._open if abs(group - each) >= GROUPS_OPEN_MAX]:
+            self._give_up(other)
         self._open[group] = {}
+        assert len(self._open) <= GROUPS_OPEN_MAX, "only neighbours are open"
+
+    def _give_up(self, group: int) -> None:
+        for piece in self._open.pop(group).values():
+            piece.bits.wipe()
+        self._done.append(group)
+        self._given_up += 1
 
     def _join(self, group: int) -> Gathered:
         pieces = self._open.pop(group)

@@ -94,7 +94,7 @@ class RecordingIntake:
         with trio.move_on_after(timeout_s):
             while not met():
                 # What is waited for may also change without a word to the intake.
-                with trio.move_on_after(0.01):
+                with trio.move_on_after(timeout_s / 1000):
                     await self._changed.wait()
         assert met(), f"it never came to it: {self.story[-20:]}"
 
