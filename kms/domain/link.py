@@ -38,11 +38,12 @@ from kms.domain.wire import (
     Message,
     Offer,
     Refusal,
+    StreamMessage,
     Want,
     Welcome,
 )
 
-StreamMessage = Callable[[LinkId, Message, Secret | None, Outbox], None]
+OnStreamMessage = Callable[[LinkId, StreamMessage, Secret | None, Outbox], None]
 
 
 class Link:
@@ -54,8 +55,7 @@ class Link:
         peer: NodeId,
         settings: LinkSettings,
         *,
-        on_stream_message: StreamMessage,
-        drawn_bytes: Callable[[Designate], int],
+        on_stream_message: OnStreamMessage,
     ) -> None:
         self.link = link_id(node, peer)
         self.peer = peer
@@ -68,7 +68,6 @@ class Link:
         self.forgeries = 0
         self.refused_blocks = 0
         self._on_stream_message = on_stream_message
-        self._drawn_bytes = drawn_bytes
         self._boot = 0
         self._seen_boot = 0
         self._key: Secret | None = None
@@ -428,7 +427,7 @@ class Link:
                 )
                 self.memory.reader.recorded(message.recorded)
             case Designate():
-                length = self._drawn_bytes(message)
+                length = message.count * message.chunk_bytes
                 drawn = self.memory.reader.peek(cursor, length)
                 if drawn is None:
                     raise _broken("a designation of pad that is not granted and unused")

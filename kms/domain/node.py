@@ -7,6 +7,7 @@ go on.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from kms.domain.effects import BlockStored, Effect
 from kms.domain.errors import PeerFault
@@ -117,13 +118,7 @@ class Node:
                 self._started(out)
 
     def _new_link(self, peer: NodeId, settings: LinkSettings) -> Link:
-        link = Link(
-            self.node,
-            peer,
-            settings,
-            on_stream_message=self.streams.on_message,
-            drawn_bytes=self.streams.drawn_bytes,
-        )
+        link = Link(self.node, peer, settings, on_stream_message=self.streams.on_message)
         self.links[link.link] = link
         return link
 
@@ -176,7 +171,7 @@ class Node:
     def _opened(self, event: MaterialOpened, out: Outbox) -> None:
         for link in self.links.values():
             if link.asked_for(event):
-                self._guarded(link, out, lambda out, link=link: link.material_opened(event, out))
+                self._guarded(link, out, partial(link.material_opened, event))
                 return
         if event.bits is not None:
             event.bits.wipe()

@@ -89,7 +89,7 @@ class Window:
 
     def peek(self, start: int, length: int) -> Secret | None:
         """A copy of the bytes at ``start``, or None unless all of them are ready."""
-        if start < self.mark or length < 0:
+        if start < self.mark or not 0 <= length <= self.held:
             return None
         result, filled = bytearray(length), 0
         for piece in self._pieces:

@@ -187,6 +187,9 @@ class Designate(Struct, array_like=True, frozen=True, tag=20, forbid_unknown_fie
     chunk_bytes: Count
 
 
+StreamMessage = Announce | Verdict | Mark | Marked | Designate
+"""What the two ends' streams say to each other."""
+
 Message = (
     Grant
     | Offer
