@@ -17,7 +17,9 @@ from kms.domain.errors import LocalFault
 from kms.twin.config import TwinConfig, load
 from kms.twin.device import serve
 
-app = cyclopts.App(name="kms.twin", help="One end of a simulated QKD device pair.")
+app = cyclopts.App(
+    name="kms.twin", help="One end of a simulated QKD device pair.", version_flags=()
+)
 
 
 @app.default
@@ -25,7 +27,7 @@ def main(
     path: Path | None = None,
     /,
     *,
-    settings: Annotated[tuple[str, ...], cyclopts.Parameter(name="--set")] = (),
+    settings: Annotated[tuple[str, ...], cyclopts.Parameter(name="--set", negative=())] = (),
 ) -> int:
     """Runs one device end until SIGTERM.
 

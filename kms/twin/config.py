@@ -10,6 +10,7 @@ import attrs
 import cattrs
 from cattrs import transform_error
 from cattrs.errors import ClassValidationError
+from cattrs.v import format_exception
 
 from kms.domain import limits, names
 from kms.domain.errors import BadName, LocalFault
@@ -121,7 +122,9 @@ def load(path: Path | None, settings: Iterable[str] = ()) -> TwinConfig:
         return parse(table)
     except (ClassValidationError, tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         reasons = (
-            transform_error(error) if isinstance(error, ClassValidationError) else [str(error)]
+            transform_error(error, format_exception=_words)
+            if isinstance(error, ClassValidationError)
+            else [str(error)]
         )
         raise LocalFault(
             f"{where}: " + "; ".join(reasons), hint="see docs/writing-a-device-adapter.md"
@@ -133,6 +136,12 @@ def parse(table: Mapping[str, Any]) -> TwinConfig:
     converter = cattrs.Converter(forbid_extra_keys=True)
     converter.register_structure_hook(UUID, lambda value, _: _ksid(value))
     return converter.structure(table, TwinConfig)
+
+
+def _words(error: BaseException, wanted: type | None) -> str:
+    # attrs puts the sentence first, before the field and the value.
+    known = isinstance(error, ValueError | TypeError) and error.args
+    return str(error.args[0]) if known else format_exception(error, wanted)
 
 
 def _ksid(value: object) -> UUID:
