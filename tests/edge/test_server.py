@@ -193,6 +193,28 @@ async def test_a_handler_may_think_longer_than_any_deadline_of_the_edge() -> Non
 
 
 @pytest.mark.slow
+async def test_the_time_to_send_begins_with_the_answer_not_with_100_continue() -> None:
+    bounds = attrs.evolve(SHORT, send_s=0.4)
+    patient = b"GET /think HTTP/1.1\r\nHost: k\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+    async with (
+        running(small_app(), authority=AUTHORITY, bounds=bounds) as edge,
+        edge.connect() as stream,
+    ):
+        await stream.send_all(patient)
+        assert (await reply(stream)).startswith(b"HTTP/1.1 100")
+        await stream.send_all(b"{}")
+
+        assert (await reply(stream)).startswith(b"HTTP/1.1 200")
+
+
+async def test_an_answer_before_the_whole_request_says_that_it_is_the_last() -> None:
+    async with running(small_app(), authority=AUTHORITY) as edge, edge.connect() as stream:
+        await stream.send_all(b"POST /early HTTP/1.1\r\nHost: k\r\nContent-Length: 9\r\n\r\na")
+
+        assert b"connection: close" in await reply(stream)
+
+
+@pytest.mark.slow
 async def test_stopping_lets_the_request_under_way_finish_and_closes_idle_connections() -> None:
     app = small_app()
     bounds = attrs.evolve(SHORT, graceful_s=3.0)

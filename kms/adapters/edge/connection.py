@@ -126,6 +126,8 @@ class Connection:
     def received(self) -> None:
         """The request is whole: the handler may think as long as its own rules allow."""
         self._reading.deadline = inf
+        # A "100 Continue" was no part of the answer.
+        self._send_until = inf
 
     def retiring(self) -> bool:
         """Whether this connection should take no further request."""

@@ -84,7 +84,8 @@ class OneProtocol(H11Protocol):
         """An answer's parts, in order, go to the client."""
         if isinstance(event, Response):
             headers = [*event.headers, *self.config.response_headers("h11")]
-            if self.owner.retiring():
+            # An answer before the whole request is the last one: say so.
+            if self.owner.retiring() or self.connection.their_state is not h11.DONE:
                 headers.append((b"connection", b"close"))
             self._head = self._encoded(h11.Response(headers=headers, status_code=event.status_code))
         elif isinstance(event, Body):
