@@ -24,7 +24,7 @@ _COLOURS = {
 def view(status: NodeStatus) -> RenderableType:
     """The whole status, for a rich console."""
     parts: list[RenderableType] = [_headline(status)]
-    parts += [Text(f"  {why}", style="yellow") for why in status.why]
+    parts += [Text(f"  {_clean(why)}", style="yellow") for why in status.why]
     if status.alarms:
         parts.append(_alarms(status))
     parts.append(_links(status))
@@ -53,6 +53,11 @@ def rate(bps: float) -> str:
     return f"{bps:.3g} Gbit/s"
 
 
+def _clean(text: str) -> str:
+    """Without what a terminal would obey: a neighbour's words may be in an alarm."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
+
+
 def _headline(status: NodeStatus) -> Text:
     line = Text(f"{status.node} ", style="bold")
     line.append(status.state.value, style=_COLOURS[status.state])
@@ -74,7 +79,7 @@ def _links(status: NodeStatus) -> Table:
             size(link.reserve_bytes),
             f"{link.own_frames_total}, {size(link.own_pad_bytes_total)}",
             size(link.burnt_bytes_total),
-            Text(link.alarm, style="red"),
+            Text(_clean(link.alarm), style="red"),
         )
     return table
 
@@ -96,9 +101,11 @@ def _devices(status: NodeStatus) -> Table:
     table = _table("devices", "device", "link", "state", "blocks", "key", "faults")
     for device in status.devices:
         faults = ", ".join(f"{name} {n}" for name, n in sorted(device.faults_total.items()))
-        state = Text("up", "green") if device.connected else Text(device.fault or "down", "red")
+        state = (
+            Text("up", "green") if device.connected else Text(_clean(device.fault) or "down", "red")
+        )
         row = (escape(device.device), escape(device.link), state, str(device.blocks_total))
-        table.add_row(*row, size(device.bytes_total), escape(faults))
+        table.add_row(*row, size(device.bytes_total), escape(_clean(faults)))
     return table
 
 
@@ -119,12 +126,14 @@ def _streams(status: NodeStatus) -> Table:
 def _alarms(status: NodeStatus) -> Table:
     table = _table("alarms", "kind", "link", "what")
     for alarm in status.alarms:
-        table.add_row(Text(alarm.kind, style="red"), escape(alarm.link or ""), escape(alarm.detail))
+        table.add_row(
+            Text(_clean(alarm.kind), "red"), escape(alarm.link or ""), escape(_clean(alarm.detail))
+        )
     return table
 
 
 def _footer(status: NodeStatus) -> Iterator[str]:
-    yield f"audit record {status.journal_number}, head {status.journal_hash[:16]}"
+    yield f"audit head {status.journal_number}:{status.journal_hash}"
     if status.store is not None:
         kept, files = size(status.store.material_bytes), size(status.store.file_bytes)
         yield f"store {kept} sealed in {files} of files, {status.store.commits_total} commits"

@@ -21,6 +21,7 @@ app = App(
     help="Key Management System for a network of quantum key distribution links.",
     version=kms.__version__,
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 for _name, _where, _help in (
     ("run", "kms.cli.node:run", "Run the node until SIGTERM or kms stop."),
@@ -32,7 +33,7 @@ for _name, _where, _help in (
     ("stop", "kms.cli.node:stop", "Stop the node in order."),
     ("link-secret", "kms.cli.link:link_secret", "Make a link's secret, a file for each site."),
     ("device-twin", "kms.cli.tools:device_twin", "Run one end of a simulated device pair."),
-    ("demo", "kms.cli.tools:demo", "Two nodes with simulated devices on this machine."),
+    ("demo", "kms.cli.demo:demo", "Two nodes with simulated devices on this machine."),
     ("bench", "kms.cli.tools:bench", "Measure what this machine delivers."),
 ):
     app.command(_where, name=_name, help=_help)

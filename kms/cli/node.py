@@ -46,9 +46,9 @@ def status(node: NodeFile, /, *, json: JSON = False) -> None:
     from kms.adapters.operations.status_json import decode
     from kms.status_view import view
 
-    console = Console()
-    # A pipe has no width of its own: 80 columns would fold every row.
-    console.print(view(decode(data)), width=None if console.is_terminal else 240)
+    # A pipe has no width of its own: at 80 columns every row would fold.
+    console = Console(width=None if sys.stdout.isatty() else 240)
+    console.print(view(decode(data)))
 
 
 def unseal(

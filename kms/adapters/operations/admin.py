@@ -17,7 +17,7 @@ from kms.adapters.operations import status_json
 from kms.adapters.operations.answers import answer, refuse_in_json
 from kms.domain import limits
 from kms.domain.errors import AppFault
-from kms.domain.names import node_id
+from kms.domain.names import link_id, node_id
 from kms.domain.secret import Secret
 from kms.ports.admin import Admin
 from kms.toml_file import Wrong, address
@@ -25,11 +25,13 @@ from kms.toml_file import Wrong, address
 ADMIN_BOUNDS = Bounds(body_bytes_max=limits.ADMIN_BODY_BYTES_MAX, connections_max=16)
 """For the edge: a link secret is larger than anything an application sends."""
 
+_NONE = msgspec.Raw(b"null")
+
 
 class _AddLink(msgspec.Struct, forbid_unknown_fields=True):
     peer: str
     address: str | None = None
-    secret: msgspec.Raw | None = None
+    secret: msgspec.Raw = _NONE
 
 
 def admin_app(admin: Admin) -> QuartTrio:
@@ -65,10 +67,11 @@ def admin_app(admin: Admin) -> QuartTrio:
     async def add_link() -> Response:
         wanted = _add_link(await _body())
         node = admin.status().node
-        secret = None
-        if wanted.secret is not None:
-            secret = link_secret.decode(bytes(wanted.secret), node)
         peer = node_id(wanted.peer)
+        link_id(node, peer)
+        secret = None
+        if wanted.secret != _NONE:
+            secret = link_secret.decode(bytes(wanted.secret), node)
         if secret is not None and peer not in secret.nodes:
             secret.bits.wipe()
             raise AppFault(
