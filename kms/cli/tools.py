@@ -1,4 +1,4 @@
-"""Commands beside the node: a simulated device, the demonstration, the measurements."""
+"""Commands beside the node: a simulated device, the measurements."""
 
 from functools import partial
 from pathlib import Path
@@ -22,11 +22,6 @@ def device_twin(
 
     config, device = part("kms.twin.config"), part("kms.twin.device")
     trio.run(partial(device.serve, config.load(file, set)))
-
-
-def demo(*arguments: Rest) -> int:
-    """Start two nodes with simulated devices on this machine and deliver keys."""
-    return part("kms.demo").main(list(arguments)) or 0
 
 
 def bench(*arguments: Rest) -> int:
