@@ -23,7 +23,7 @@ def demo(
     """Start two nodes with simulated devices on this machine and deliver keys."""
     from kms.demo.main import Wishes, run
 
-    if not (1 <= keys and 1 <= chunk <= CHUNK_BYTES_MAX and rate >= 0 and block >= KIB):
+    if not (keys >= 1 and 1 <= chunk <= CHUNK_BYTES_MAX and rate >= 0 and block >= KIB):
         raise LocalFault(
             "these sizes cannot be demonstrated",
             hint=f"at least one key of 1 to {CHUNK_BYTES_MAX} bytes, blocks of {KIB} or more",

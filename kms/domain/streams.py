@@ -13,6 +13,7 @@ The parts, each with its reason on top of its file:
 """
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 
 from kms.domain import limits
 from kms.domain.agree import Agreement
@@ -163,12 +164,18 @@ class Streams:
             self._ending.compromised(self._register.streams[ksid], reason, out)
         self._register.flush(out)
 
-    def statistics(self) -> tuple[StreamStatistics, ...]:
-        """All streams, tombstones left out."""
+    @property
+    def count(self) -> int:
+        """Streams, tombstones left out."""
+        return len(self._register.streams)
+
+    def statistics(self, most: int | None = None) -> tuple[StreamStatistics, ...]:
+        """All streams, or so many of them; tombstones left out."""
         now = self._register.now
         if now is None:
             return ()
-        return tuple(stream.statistics(now) for stream in self._register.streams.values())
+        some = islice(self._register.streams.values(), most)
+        return tuple(stream.statistics(now) for stream in some)
 
     def _begin(self, out: Outbox) -> None:
         if self._register.at(out.now):

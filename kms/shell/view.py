@@ -102,7 +102,7 @@ class RunningView:
             uptime_s=uptime_s,
             links=links,
             streams=tuple(self._streams()),
-            streams_open=node.streams.open_count(),
+            streams_open=node.streams.count,
             devices=devices,
             alarms=self._alarms.statistics(),
             store=StoreStatus(
