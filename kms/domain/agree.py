@@ -233,11 +233,13 @@ class Agreement:
             if buried is not None and buried.record.link == link and not message.closed:
                 self._speech.say_closed(buried.record)
             return
+        if not stream.confirmed:
+            # Perhaps the neighbour means another stream of that KSID: the verdict will say.
+            return
         self._check_mark(stream, message)
         if message.closed and not message.joined:
             self._withdrawn(stream, out)
             return
-        stream.confirmed = True
         if not stream.synced:
             self._catch_up(stream, message.next_index, out)
             stream.synced = True
@@ -281,7 +283,7 @@ class Agreement:
         else:
             self._take_back(stream, 0, out)
             stream.record = attrs.evolve(stream.record, remote_joined=False)
-            stream.synced = False
+            stream.synced = stream.confirmed = False
             self._register.touch(stream)
 
     def _on_marked(self, link: LinkId, session: Session, out: Outbox) -> None:
@@ -382,10 +384,10 @@ class Agreement:
         self._register.touch(stream)
 
     def _stream_of(self, link: LinkId, data: bytes) -> Stream | None:
+        """The stream that the neighbour means. Another link's of that name is none of its
+        business: an opening that is about to be refused for it may be withdrawn just now."""
         stream = self._register.streams.get(_ksid(data))
-        if stream is not None and stream.record.link != link:
-            raise _fault(f"stream {stream.ksid} belongs to another link")
-        return stream
+        return stream if stream is not None and stream.record.link == link else None
 
 
 def _ksid(data: bytes) -> KSID:

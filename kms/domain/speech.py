@@ -2,7 +2,8 @@
 
 Rules: a stream is said as one ``Mark`` per batch however often it changed in it, and always as it
 is when the ``Mark`` is made; other messages about a stream never overtake its mark; at most
-``MARKS_PER_BATCH_MAX`` leave in one batch.
+``MARKS_PER_BATCH_MAX`` leave in one batch. A mark names a KSID only, so it is said, and believed,
+only of streams whose two applications both ends have compared; others are announced (I3).
 
 Theory of operation: a session forgets nothing but may end at any time, so after each hello every
 stream is said again, then ``Marked``. An acknowledgement is the same message: it leaves with the
@@ -86,8 +87,7 @@ class Speech:
         channel = self._register.channel(stream)
         if session is not None and channel is not None and channel.up:
             session.to_say.pop(stream.ksid, None)
-            channel.send(mark_of(stream))
-            stream.said = True
+            self._say(channel, stream)
 
     def judge(self, link: LinkId, ksid: KSID, status: int, reason: str, joined: bool) -> None:
         """The neighbour's announcement is answered."""
@@ -135,9 +135,7 @@ class Speech:
         elif mark is not None:
             channel.send(mark)
         elif ksid in self._register.streams:
-            stream = self._register.streams[ksid]
-            channel.send(mark_of(stream))
-            stream.said = True
+            self._say(channel, self._register.streams[ksid])
 
     def _tell(self, link: LinkId, ksid: KSID, message: Message) -> None:
         session, channel = self.sessions.get(link), self._register.channels.get(link)
@@ -148,10 +146,13 @@ class Speech:
             stream = self._register.streams.get(ksid)
             if first is not None:
                 channel.send(first)
-            elif stream is not None:
-                channel.send(mark_of(stream))
-                stream.said = True
+            elif stream is not None and stream.confirmed:
+                self._say(channel, stream)
         channel.send(message)
+
+    def _say(self, channel: Channel, stream: Stream) -> None:
+        channel.send(mark_of(stream) if stream.confirmed else announcement(stream))
+        stream.said = True
 
 
 def mark_of(stream: Stream) -> Mark:
