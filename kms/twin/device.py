@@ -149,8 +149,10 @@ class DeviceTwin:
                 reply.frame[:] = bytes(len(reply.frame))
             if reply.then is Then.HANG_UP:
                 return
-            if reply.then is Then.HANG:
-                await trio.sleep_forever()
+            while reply.then is Then.HANG:
+                # Deaf too, but not for the end: a connection that is gone makes room.
+                if not await stream.receive_some(4096):
+                    return
 
     def _reply(self, request: Message) -> _Reply:
         match request:

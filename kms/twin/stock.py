@@ -104,8 +104,10 @@ class Stock:
             self._delivered.remove(self._floor)
             self._floor += 1
         if len(self._delivered) > self._config.stock_blocks:
-            self._floor = min(self._delivered) + 1
-        self._delivered = {n for n in self._delivered if n >= self._floor}
+            # Without a rate nothing else ends the wait for a lost or skipped number.
+            self._floor = sorted(self._delivered)[len(self._delivered) // 2]
+        if self._delivered and min(self._delivered) < self._floor:
+            self._delivered = {n for n in self._delivered if n >= self._floor}
 
     def _here(self, number: int, now_ms: int) -> bool:
         if number < self._floor or number in self._delivered or self._lost(number, now_ms):

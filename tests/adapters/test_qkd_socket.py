@@ -25,6 +25,7 @@ from kms.adapters.etsi004_binary import (
 from kms.adapters.qkd_socket import FAULTS, Connections
 from kms.adapters.qkd_socket.backoff import Backoff
 from kms.adapters.qkd_socket.cursor import AHEAD_MAX, CIRCLE, RECENT_MAX, TRIES_MAX, Cursor
+from kms.adapters.qkd_socket.faults import REASON_LENGTH_MAX
 from kms.domain.errors import LocalFault
 from kms.domain.secret import Secret
 from kms.domain.status import QoS, Status
@@ -552,6 +553,10 @@ async def test_refused_bits_are_wiped(clock: trio.testing.MockClock) -> None:
     "wrong",
     [
         {"host": ""},
+        {"host": "a..b"},
+        {"host": "a" * 64},
+        {"host": "nul\0"},
+        {"host": "zwei wörter"},
         {"port": 0},
         {"port": 65536},
         {"source": "with space"},
@@ -573,6 +578,24 @@ def test_a_configuration_that_cannot_work_is_refused(wrong: dict[str, object]) -
         config(**wrong)
 
     assert next(iter(wrong)).removesuffix("_min").removesuffix("_max") in raised.value.reason
+
+
+@pytest.mark.parametrize("host", ["device", "qkd-1.site.example.", "10.0.0.1", "::1"])
+def test_names_and_addresses_are_hosts(host: str) -> None:
+    assert config(host=host).host == host
+
+
+async def test_a_long_word_of_the_device_is_cut_in_the_reason(
+    clock: trio.testing.MockClock,
+) -> None:
+    told: list[str] = []
+    answer = key(0, metadata=b'{"origin":"' + b"x" * 10_000 + b'"}')
+    async with playing(ScriptedQKD(answering(answer))) as scene:
+        scene.intake.down = lambda fault, reason: told.append(reason)  # type: ignore[method-assign]
+        await scene.intake.until_blocks(1, timeout_s=DAY_S)
+
+    assert len(told) == 1
+    assert len(told[0]) <= REASON_LENGTH_MAX
 
 
 def test_waits_grow_to_their_bound_and_are_never_in_step() -> None:

@@ -223,6 +223,21 @@ async def test_an_end_that_is_down_hangs_up_and_comes_back(
     assert (await Client(twin, nursery).get(1)).status == Status.SUCCESS
 
 
+async def test_an_end_that_falls_silent_still_notices_who_left(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    twin = DeviceTwin(config(Knobs(silent=1.0)), now_ms=now_ms)
+    for index in range(2 * CONNECTIONS_MAX):
+        client = Client(twin, nursery)
+        with trio.move_on_after(5) as scope:
+            await client.get(index)
+
+        assert scope.cancelled_caught
+
+        await client.stream.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+
+
 async def test_different_bits_come_under_the_same_id(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:

@@ -1,5 +1,6 @@
 """What an operator sets for one device; every default is safe."""
 
+import re
 import ssl
 from enum import Enum
 from typing import Final
@@ -13,6 +14,8 @@ from kms.domain.names import KSID, DeviceId
 
 # Timers of a day and more are a mistyped unit.
 SECONDS_MAX: Final = 24 * 60 * 60.0
+# Labels of 1 to 63, as resolvers take them without complaint; colons are IPv6's.
+_HOST: Final = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_:-]{1,63}(\.[A-Za-z0-9_:-]{1,63})*\.?")
 
 
 class Connections(Enum):
@@ -55,7 +58,7 @@ class QKDSocketConfig:
 
     def __attrs_post_init__(self) -> None:
         for name, fits, wanted in (
-            ("host", bool(self.host), "a name or an address"),
+            ("host", bool(_HOST.fullmatch(self.host)), "a name or an address"),
             ("port", 1 <= self.port <= 65535, "1 to 65535"),
             ("source", _is_uri(self.source), "a URI of visible ASCII"),
             ("destination", _is_uri(self.destination), "a URI of visible ASCII"),

@@ -34,6 +34,10 @@ INCOMPLETE_GROUP: Final = "incomplete-group"
 """Counted beside the faults; none of them takes the device down."""
 
 
+# A reason may quote a word of the device's: enough of it to recognise.
+REASON_LENGTH_MAX: Final = 200
+
+
 def device_fault(name: str, reason: str) -> DeviceFault:
     """The fault of that name, with its hint."""
-    return DeviceFault(name, reason, hint=FAULTS[name])
+    return DeviceFault(name, reason[:REASON_LENGTH_MAX], hint=FAULTS[name])
