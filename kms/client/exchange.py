@@ -139,7 +139,7 @@ class Exchange:
                     raise BadAnswer("bytes after the answer")
         except h11.RemoteProtocolError as error:
             if not data:
-                raise AnswerLost("the connection ended before the answer did") from error
+                raise self._ended() from error
             raise BadAnswer(f"not HTTP: {error}") from error
 
     def _take(self, event: h11.Event) -> None:
@@ -157,7 +157,13 @@ class Exchange:
             if len(self._answer.body) > ANSWER_BYTES_MAX:
                 raise BadAnswer(f"an answer of more than {ANSWER_BYTES_MAX} bytes")
         elif not isinstance(event, h11.InformationalResponse):
-            raise AnswerLost("the connection ended before the answer")
+            raise self._ended()
+
+    def _ended(self) -> AnswerLost:
+        if self.used or self._answer is not None:
+            return AnswerLost("the connection ended before the answer did")
+        # A node that refuses a certificate closes, and in TLS 1.3 only now. We cannot tell.
+        return AnswerLost("closed without an answer; perhaps our certificate is not accepted")
 
     def _complete(self) -> Answer:
         assert self._answer is not None, "h11 gives the head first"

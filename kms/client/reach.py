@@ -29,6 +29,8 @@ def unreachable(error: BaseException | None) -> Unreachable:
         return WrongServer(f"the server's certificate: {error.verify_message}")
     if isinstance(error, ssl.SSLError):
         return Unreachable(f"TLS: {error.reason or error}")
+    if error is not None and isinstance(error.__cause__, BaseExceptionGroup):
+        error = error.__cause__.exceptions[0]  # trio tried several addresses; one says enough
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return Unreachable(f"cannot connect: {reason}")
 
