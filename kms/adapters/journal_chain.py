@@ -26,6 +26,9 @@ from kms.ports.journal import JournalHead
 
 _PROGRESS_EVERY_RECORDS = 10_000
 _HASH = re.compile(r"[0-9a-f]{64}")
+_CANONICAL = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+)
 _START = JournalHead(number=0, hash=GENESIS)
 
 
@@ -60,7 +63,9 @@ class NotedHead:
 
 def encode(record: AuditRecord) -> bytes:
     """The record's line, with its end. Raises ``JournalFault`` when it is too long."""
-    line = _spell([record.number, record.previous, attrs.asdict(record.entry), record.hash])
+    line = _spell(
+        [record.number, record.previous, attrs.asdict(record.entry, recurse=False), record.hash]
+    )
     if len(line) > limits.JOURNAL_LINE_BYTES_MAX:
         raise JournalFault(
             f"audit record {record.entry.event} is {len(line)} bytes long",
@@ -195,7 +200,4 @@ def _scaled(progress: Callable[[int, int], None], size: int) -> Callable[[int], 
 
 
 def _spell(fields: list[Any]) -> bytes:
-    text = json.dumps(
-        fields, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
-    )
-    return text.encode() + b"\n"
+    return _CANONICAL.encode(fields).encode() + b"\n"

@@ -16,6 +16,11 @@ from kms.domain.errors import JournalFault
 GENESIS = "0" * 64
 """Previous hash of the first record."""
 
+# Made once: json.dumps with options makes an encoder for each call.
+_CANONICAL = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+)
+
 
 @attrs.frozen(kw_only=True)
 class AuditEntry:
@@ -46,13 +51,7 @@ class AuditRecord:
 
 def digest(number: int, previous: str, entry: AuditEntry) -> str:
     """The hash of a record with these contents."""
-    canonical = json.dumps(
-        [number, previous, attrs.asdict(entry)],
-        sort_keys=True,
-        separators=(",", ":"),
-        ensure_ascii=True,
-        allow_nan=False,
-    )
+    canonical = _CANONICAL.encode([number, previous, attrs.asdict(entry, recurse=False)])
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
