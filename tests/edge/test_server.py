@@ -214,6 +214,26 @@ async def test_an_answer_before_the_whole_request_says_that_it_is_the_last() -> 
         assert b"connection: close" in await reply(stream)
 
 
+async def test_an_early_answer_ends_with_an_end_of_file_and_not_with_a_reset() -> None:
+    """A reset would make some clients' kernels drop the answer before it is read."""
+    head = b"POST /early HTTP/1.1\r\nHost: k\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunk = b"400\r\n" + bytes(1024) + b"\r\n"
+
+    async def go_on_sending(stream: Any) -> None:
+        for _ in range(100):
+            await stream.send_all(chunk)
+
+    async with running(small_app(), authority=None) as edge, edge.connect() as stream:
+        await stream.send_all(head)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(go_on_sending, stream)
+            answer = await reply(stream)
+        end = await stream.receive_some()
+
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert end == b""
+
+
 @pytest.mark.slow
 async def test_stopping_lets_the_request_under_way_finish_and_closes_idle_connections() -> None:
     app = small_app()
