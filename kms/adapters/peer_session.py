@@ -31,8 +31,8 @@ _GOODBYE_LENGTH: Final = 2**32 - 1
 GOODBYE: Final = struct.pack(">I", _GOODBYE_LENGTH)
 
 _HEADER: Final = struct.Struct(">I")
-# One TLS record; a larger request gets no more at once.
-_RECEIVE_BYTES: Final = 64 * limits.KIB
+# One TLS record, which is what a read gives at most; Python makes room for all that is asked for.
+_RECEIVE_BYTES: Final = 16 * limits.KIB
 
 Deliver = Callable[[bytes], Awaitable[None]]
 
