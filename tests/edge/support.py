@@ -9,7 +9,7 @@ import attrs
 import structlog
 import trio
 
-from kms.adapters.edge import Bounds, Server, listen_tcp, serve
+from kms.adapters.edge import Bounds, Server, TLSSource, listen_tcp, serve
 from tests.edge.authority import Authority
 
 Stream = trio.SSLStream[trio.SocketStream] | trio.SocketStream
@@ -118,7 +118,7 @@ async def running(
     *,
     authority: Authority | None,
     bounds: Bounds = SHORT,
-    tls: FixedTLS | None = None,
+    tls: TLSSource | None = None,
     listeners: Sequence[trio.abc.Listener[trio.SocketStream]] = (),
 ) -> AsyncIterator[Running]:
     """A server on loopback, until the block ends; then it is cancelled."""

@@ -2,10 +2,13 @@
 
 import datetime
 import ssl
+from pathlib import Path
 
 import pytest
 import trio
 
+from kms.adapters.pki import create_ca, issue
+from kms.adapters.tls import HTTP_1_1, CurrentTLS, client_context
 from tests.edge.authority import Authority
 from tests.edge.support import PROBE, FixedTLS, Running, reply, running, small_app, until_closed
 
@@ -165,3 +168,21 @@ async def test_a_removed_authority_is_out_at_the_next_connection_without_a_resta
         assert await until_closed(open_since_before)
         assert not await _served(edge, alice)
         assert await _served(edge, carol)
+
+
+async def test_the_nodes_own_contexts_are_a_source_and_reload_to_another_authority(
+    tmp_path: Path,
+) -> None:
+    parties = []
+    for site in ("one", "two"):
+        create_ca(tmp_path / site)
+        node = issue(tmp_path / site, "kms:node", ["127.0.0.1"])
+        parties.append((node, client_context(issue(tmp_path / site, "sae:alice.a"))))
+    (old, old_client), (new, new_client) = parties
+    tls = CurrentTLS(old, alpn=HTTP_1_1)
+    async with running(small_app(), authority=AUTHORITY, tls=tls) as edge:
+        assert await _served(edge, old_client)
+        tls.reload(new)
+
+        assert not await _served(edge, old_client)
+        assert await _served(edge, new_client)
