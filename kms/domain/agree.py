@@ -212,7 +212,7 @@ class Agreement:
         if stream is None:
             return
         if message.status == Status.SUCCESS:
-            joined = stream.record.remote_joined or message.joined
+            joined = message.joined or (stream.synced and stream.record.remote_joined)
             stream.record = attrs.evolve(stream.record, remote_joined=joined)
             stream.synced = stream.confirmed = True
             self._register.touch(stream)

@@ -75,9 +75,9 @@ class Pace:
         waited = max(waited, self.wanted)
         if waited:
             return min(max(self._goal, waited), self._goal_max)
-        # A quarter at a time: a designation costs the same however many chunks it names.
+        # Half of it at a time: a designation costs the same however many chunks it names.
         missing = self._goal - ready
-        return missing if missing * 4 >= self._goal else 0
+        return missing if missing * 2 >= self._goal else 0
 
     def allowed(self, now_ms: int) -> int:
         """Chunks that Max_bps allows now."""

@@ -306,11 +306,14 @@ class Pair:
     def settle(self) -> None:
         """Everything under way arrives."""
         for _ in range(20_000):
-            waits = [
-                end.streams.deadline_ms() == self.now.mono_ms and end.channel.up
-                for end in self.ends.values()
+            due = [
+                node
+                for node, end in self.ends.items()
+                if (at_ms := end.streams.deadline_ms()) is not None and at_ms <= self.now.mono_ms
             ]
-            if not sum(self.hear(node, 1000) for node in self.ends) and not any(waits):
+            for node in due:
+                self.batch(node, lambda streams, out: streams.tick(out))
+            if not sum(self.hear(node, 1000) for node in self.ends) and not due:
                 return
         raise AssertionError("the two ends never come to rest")
 
@@ -364,13 +367,16 @@ class Pair:
                 case Audit(entry=entry):
                     end.audit.append(entry)
                 case Answer(request_id=number, reply=reply):
-                    assert number not in end.answers.keys() | end.keys.keys(), "one answer"
+                    assert number not in end.answers, "one answer"
+                    assert number not in end.keys, "one answer"
                     end.answers[number] = reply
                 case Refuse(request_id=number):
-                    assert number not in end.answers.keys() | end.keys.keys(), "one answer"
+                    assert number not in end.answers, "one answer"
+                    assert number not in end.keys, "one answer"
                     end.answers[number] = effect
                 case DeliverKey(request_id=number):
-                    assert number not in end.answers.keys() | end.keys.keys(), "one answer"
+                    assert number not in end.answers, "one answer"
+                    assert number not in end.keys, "one answer"
                     end.keys[number] = effect
                     self._deliver(end, effect)
         other = next(e for e in self.ends.values() if e is not end)
