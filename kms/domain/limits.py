@@ -36,6 +36,8 @@ MISMATCHES_MAX: Final = 3
 ALARM_CLEAR_BLOCKS: Final = 3
 # Kept in the opened window for grants alone: two of them, so that neither end can lock the other.
 GRANT_KEEP_BYTES: Final = 128
+# What a draw needs beside its key: MAC key, the designation itself, and the window's reserve.
+DRAW_OVERHEAD_BYTES: Final = 32 + 64 + WINDOW_RESERVE_BYTES
 # Forged or broken frames in one session before the link stops (each passes with p < 2**-80).
 FORGERIES_MAX: Final = 16
 
@@ -162,14 +164,17 @@ JOURNAL_APPENDS_WAITING_MAX: Final = 64
 JOURNAL_HEAD_EVERY_RECORDS: Final = 4096
 # The operator's requests; a link secret in base64 is 175 KiB.
 ADMIN_BODY_BYTES_MAX: Final = 256 * KIB
+# A passphrase is typed, or is one line of a file.
 PASSPHRASE_BYTES_MAX: Final = 1024
 # Streams listed in one status; the count of all is beside them.
 STATUS_STREAMS_MAX: Final = 1000
 # One event name may fill this many lines of the log in this time; the rest are counted.
 LOG_EVENTS_PER_WINDOW_MAX: Final = 100
+# Short enough that a burst and its end are both seen.
 LOG_WINDOW_MS: Final = 10_000
-# Different events the rate limit remembers, and the longest text of one field.
+# Different events the rate limit remembers: some hundred names on some links.
 LOG_NAMES_MAX: Final = 4096
+# The longest text of one field: a traceback's head and tail.
 LOG_TEXT_MAX: Final = 2000
 
 
