@@ -15,7 +15,7 @@ from kms.domain.direction import Direction
 from kms.domain.names import BlockId, SecretId
 
 # A peer that is further behind than this cannot be compared with: its store is old.
-HISTORY: Final = 4096
+HISTORY: Final = 16_384
 _ENTRY: Final = struct.Struct(">Q16s?QQ")
 
 

@@ -57,9 +57,8 @@ class Outgoing:
     def drawable(self) -> int:
         """Most key bytes that one draw gives now."""
         writer = self._memory.writer
-        framed = limits.MAC_KEY_BYTES + 64 + limits.WINDOW_RESERVE_BYTES
         above = writer.level() - limits.RESERVE_BYTES
-        return max(0, min(writer.available() - framed, above))
+        return max(0, min(writer.available() - limits.DRAW_OVERHEAD_BYTES, above))
 
     def draw(self, message: Message, length: int, session: int, out: Outbox) -> Secret | None:
         """A frame with ``message``, and the ``length`` pad bytes right behind it; None if the

@@ -172,7 +172,7 @@ def _link(link: Link, peer: PeerStatistics | None) -> LinkStatus:
         own_frames_total=link.outgoing.frames,
         own_pad_bytes_total=link.outgoing.own_bytes,
         blocks_total=agreement.log.agreed_blocks,
-        blocks_refused_total=link.refused_blocks + agreement.mismatches + agreement.expired,
+        blocks_refused_total=link.intake.refused + agreement.mismatches + agreement.expired,
         burnt_bytes_total=agreement.log.burnt_bytes
         + sum(pad.window.burnt_bytes for pad in memory.pads),
         alarm=link.alarmed or memory.reason,

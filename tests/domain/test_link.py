@@ -32,7 +32,7 @@ def pools(world: World) -> list[dict[Direction, tuple[int, int]]]:
 def test_a_hand_carried_secret_brings_the_link_up() -> None:
     world = joined()
 
-    assert [link_at(world, name).phase for name in (ALICE, BOB)] == [Phase.UP, Phase.UP]
+    assert [link_at(world, name).greeting.phase for name in (ALICE, BOB)] == [Phase.UP, Phase.UP]
     assert [site.alarms for site in world.sites.values()] == [[], []]
 
 
@@ -163,7 +163,7 @@ def test_a_restart_of_either_end_burns_the_granted_window_and_goes_on() -> None:
         marks = {pad.direction: pad.mark for pad in link_at(world, name).memory.pads}
 
         assert all(marks[each] >= granted[each] for each in Direction)
-        assert [link_at(world, each).phase for each in (ALICE, BOB)] == [Phase.UP, Phase.UP]
+        assert [link_at(world, each).greeting.phase for each in (ALICE, BOB)] == [Phase.UP, Phase.UP]
     world.block(100)
     world.settle()
 
@@ -203,7 +203,7 @@ def test_a_restored_backup_of_either_end_is_noticed_and_nothing_is_used_twice() 
             world.block(number)
             world.settle()
 
-        assert [link_at(world, each).phase for each in (ALICE, BOB)] == [Phase.UP, Phase.UP]
+        assert [link_at(world, each).greeting.phase for each in (ALICE, BOB)] == [Phase.UP, Phase.UP]
         logs = [link_at(world, each).memory for each in (ALICE, BOB)]
         assert logs[0].log_count == logs[1].log_count
         assert logs[0].log_hash == logs[1].log_hash
@@ -252,7 +252,7 @@ def test_a_restored_leader_that_appended_other_blocks_is_stopped_until_a_second_
     world.block(4)
     world.settle()
 
-    assert [link_at(world, name).phase for name in (ALICE, BOB)] == [Phase.UP, Phase.UP]
+    assert [link_at(world, name).greeting.phase for name in (ALICE, BOB)] == [Phase.UP, Phase.UP]
     assert [link_at(world, name).memory.log_count for name in (ALICE, BOB)] == [3, 3]
 
 

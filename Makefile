@@ -1,0 +1,62 @@
+# One file to set everything up: `make demo` and `make test` install what they need into .venv,
+# at the versions and hashes of the lock files, the first time they run.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUN_STAMP := $(VENV)/.installed-run
+DEV_STAMP := $(VENV)/.installed-dev
+
+.PHONY: help demo test check format figures bench lock clean
+
+help:
+	@echo "make demo    two nodes deliver equal keys on this machine"
+	@echo "make test    all tests"
+	@echo "make check   formatter, linter, types, import rules"
+	@echo "make bench   what this machine delivers"
+
+demo: $(RUN_STAMP)
+	$(BIN)/kms demo
+
+test: $(DEV_STAMP)
+	$(BIN)/python -m pytest
+
+check: $(DEV_STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(DEV_STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+figures: $(DEV_STAMP)
+	$(BIN)/python docs/figures/draw_lifecycle.py
+
+bench: $(RUN_STAMP)
+	$(BIN)/kms bench
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed: make PYTHON=python3.13 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN_STAMP): requirements.lock pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV_STAMP): requirements-dev.lock $(RUN_STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# Needs uv. The locks hold for every Python that pyproject.toml allows.
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-annotate --extra build pyproject.toml -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-annotate --extra build --extra dev pyproject.toml -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
