@@ -1,0 +1,1 @@
+"""Real nodes: ``kms run`` processes, simulated devices, sockets, SQLite and signals."""
