@@ -14,44 +14,39 @@ import gc
 import random
 import resource
 import signal
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import structlog
 import trio
 
-from kms import __version__, link_secret
+from kms import __version__, link_secret, toml_file
 from kms import config as configuration
-from kms.adapters import edge
 from kms.adapters.clock import SystemClock
 from kms.adapters.entropy import OSEntropy
-from kms.adapters.etsi004_http import etsi004_app
 from kms.adapters.journal_file import FileJournal
 from kms.adapters.log import configure
-from kms.adapters.operations import ADMIN_BOUNDS, admin_app, operations_app
 from kms.adapters.peer_tls import Neighbour, TLSPeerLinks
-from kms.adapters.qkd_socket import QKDSocketConfig, QKDSocketDevice
 from kms.adapters.sdn_file import SDNFile, load_network
 from kms.adapters.seal import FileSealer
 from kms.adapters.store_sqlite import SQLiteStore
-from kms.adapters.tls import Checks, Credentials, CurrentTLS
-from kms.config import Config, DeviceSection, LinkSection, QKDSocketSection, TLSFiles
+from kms.adapters.tls import Checks, CurrentTLS
+from kms.config import Config, LinkSection
 from kms.domain.errors import LocalFault
 from kms.domain.events import NetworkChanged, Started
 from kms.domain.linkmemory import LinkSettings
-from kms.domain.names import LinkId, NodeId
+from kms.domain.names import NodeId
 from kms.domain.node import Node
 from kms.domain.policy import Policy
 from kms.domain.secret import Secret
 from kms.domain.statistics import NodeState
-from kms.ports.device import Device
 from kms.shell.counter import Counter
 from kms.shell.intake import NodeIntake
 from kms.shell.operator import Operator, sealed_status
 from kms.shell.pump import Pump
 from kms.shell.view import Alarms, RunningView
+from kms.wiring.devices import credentials, devices_of
+from kms.wiring.listeners import Listeners
 
 # After the last request is answered: for devices, neighbours, the last batch and the store.
 CLOSE_S = 5.0
@@ -88,14 +83,13 @@ class App:
         self._unsealed = trio.Event()
         self._stop = trio.Event()
         self._policy = Policy()
-        credentials = _credentials(config.tls)
-        self._app_tls = CurrentTLS(credentials, alpn=("http/1.1",))
-        self._peer_tls = CurrentTLS(credentials, checks=Checks.URI)
+        files = credentials(config.tls)
+        self._app_tls = CurrentTLS(files, alpn=("http/1.1",))
+        self._peer_tls = CurrentTLS(files, checks=Checks.URI)
         self._sdn = SDNFile(config.network.file, log=self._log)
         self._store: SQLiteStore | None = None
         self._peers: TLSPeerLinks | None = None
-        self.addresses: dict[str, str] = {}
-        """where each interface listens, once it does"""
+        self._listeners = Listeners(config)
         self._operator = Operator(
             self.name,
             hands=self,
@@ -111,8 +105,8 @@ class App:
         self.config.node.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         async with trio.open_nursery() as nursery:
             await nursery.start(self._signals)
-            await nursery.start(self._serve_admin)
-            await nursery.start(self._serve_operations)
+            await nursery.start(self._listeners.serve_admin, self._operator)
+            await nursery.start(self._listeners.serve_operations, self._operator)
             async with trio.open_nursery() as opening:
                 opening.start_soon(self._until_stopped, opening.cancel_scope)
                 if self.config.node.passphrase_file is not None:
@@ -164,7 +158,7 @@ class App:
         counter = Counter(
             pump, clock=self._clock, entropy=self._entropy, is_revoked=self._is_revoked
         )
-        devices = self._devices()
+        devices = devices_of(self.config, self._jitter)
         view = RunningView(
             pump,
             counter=counter,
@@ -176,7 +170,7 @@ class App:
         )
         listen = self.config.peer.listen
         port = await peers.listen(listen.host, listen.port)
-        self.addresses["peer"] = f"{listen.host}:{port}"
+        self._listeners.addresses["peer"] = f"{listen.host}:{port}"
         async with trio.open_nursery() as pumping:
             pumping.start_soon(pump.run)
             await pump.handled(Started())
@@ -190,23 +184,18 @@ class App:
                     for device in group:
                         intake = NodeIntake(pump, device.device_id, link)
                         nursery.start_soon(device.run, intake)
-                server = await nursery.start(self._serve_etsi004, counter)
-                self._log.info("ready", version=__version__, **self.addresses)
+                server = await nursery.start(
+                    self._listeners.serve_applications, counter, self._app_tls
+                )
+                self._log.info("ready", version=__version__, **self._listeners.addresses)
                 await self._stop.wait()
                 self._operator.stopping()
                 self._log.info("stopping", grace_s=self.config.stop.grace_s)
                 server.stop()
                 with trio.move_on_after(self.config.stop.grace_s + CLOSE_S):
-                    await self._served.wait()
+                    await self._listeners.applications_done.wait()
                 nursery.cancel_scope.cancel()
             pumping.cancel_scope.cancel()
-
-    def _devices(self) -> dict[LinkId, list[Device]]:
-        devices: dict[LinkId, list[Device]] = {}
-        for section in self.config.device:
-            link = self.config.link_of(section.link)
-            devices.setdefault(link, []).append(_DEVICES[type(section)](section, self._jitter))
-        return devices
 
     async def _carry_secrets(self) -> None:
         """Secrets that the configuration names are imported once, then their files erased."""
@@ -247,48 +236,7 @@ class App:
             else:
                 self._log.info("network-changed")
 
-    # ---- listeners ----------------------------------------------------------------------
-
-    async def _serve_etsi004(
-        self, counter: Counter, *, task_status: trio.TaskStatus[edge.Server]
-    ) -> None:
-        listen = self.config.etsi004.listen
-        listeners = await edge.listen_tcp(listen.host, listen.port)
-        self.addresses["etsi004"] = _address(listeners)
-        self._served = trio.Event()
-        try:
-            await edge.serve(
-                etsi004_app(counter, self._log),
-                listeners=listeners,
-                tls=self._app_tls,
-                log=self._log,
-                bounds=edge.Bounds(graceful_s=max(0.1, self.config.stop.grace_s)),
-                task_status=task_status,
-            )
-        finally:
-            self._served.set()
-
-    async def _serve_operations(self, *, task_status: trio.TaskStatus[edge.Server]) -> None:
-        listen = self.config.operations.listen
-        listeners = await edge.listen_tcp(listen.host, listen.port)
-        self.addresses["operations"] = _address(listeners)
-        await edge.serve(
-            operations_app(self._operator),
-            listeners=listeners,
-            tls=None,
-            log=self._log,
-            task_status=task_status,
-        )
-
-    async def _serve_admin(self, *, task_status: trio.TaskStatus[edge.Server]) -> None:
-        await edge.serve(
-            admin_app(self._operator),
-            listeners=[edge.listen_unix(self.config.admin_socket)],
-            tls=None,
-            log=self._log,
-            bounds=ADMIN_BOUNDS,
-            task_status=task_status,
-        )
+    # ---- signals ---------------------------------------------------------------------------
 
     async def _signals(self, *, task_status: trio.TaskStatus[None]) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
@@ -328,16 +276,21 @@ class App:
 
     def add_neighbour(self, peer: NodeId, address: str | None) -> None:
         assert self._peers is not None, "the operator's counter checks"
-        host, _, port = (address or "").rpartition(":")
-        number = int(port) if port.isdigit() else 0
-        self._peers.add(Neighbour(node=peer, host=host, port=number))
+        if address is None:
+            self._peers.add(Neighbour(node=peer))
+            return
+        try:
+            where = toml_file.address(address)
+        except toml_file.Wrong as wrong:
+            raise LocalFault(str(wrong), hint="such as --address 192.0.2.7:7443") from None
+        self._peers.add(Neighbour(node=peer, host=where.host, port=where.port))
 
     async def reload(self) -> tuple[str, ...]:
         """Certificates, network file, links that are new in the configuration."""
         config = configuration.load(self._path)
-        credentials = _credentials(config.tls)
-        self._app_tls.reload(credentials)
-        self._peer_tls.reload(credentials)
+        files = credentials(config.tls)
+        self._app_tls.reload(files)
+        self._peer_tls.reload(files)
         await self._sdn.reload()
         changes = ["certificates and network file are as on disk"]
         known = {link.peer for link in self.config.link}
@@ -374,36 +327,6 @@ class App:
         )
 
 
-def _qkd_socket(section: DeviceSection, jitter: random.Random) -> Device:
-    assert isinstance(section, QKDSocketSection), "registered so"
-    tls = None
-    if section.tls is not None:
-        tls = CurrentTLS(_credentials(section.tls)).client_context()
-    return QKDSocketDevice(
-        QKDSocketConfig(
-            device_id=section.name,
-            host=section.address.host,
-            port=section.address.port,
-            ksid=section.ksid,
-            source=section.source,
-            destination=section.destination,
-            key_chunk_size=section.key_chunk_size,
-            tls=tls,
-        ),
-        jitter=jitter,
-    )
-
-
-_DEVICES: dict[type[DeviceSection], Callable[[Any, random.Random], Device]] = {
-    QKDSocketSection: _qkd_socket
-}
-"""How each type of device in ``config.DEVICE_TYPES`` is made."""
-
-
-def _credentials(files: TLSFiles) -> Credentials:
-    return Credentials(certificate=files.certificate, key=files.key, ca=files.ca)
-
-
 def _neighbour(link: LinkSection) -> Neighbour:
     if link.address is None:
         return Neighbour(node=link.peer)
@@ -432,8 +355,3 @@ def _read_secret(path: Path) -> bytes:
         raise LocalFault(
             f"{path}: {error.strerror}", hint="[node] passphrase_file must be readable by the node"
         ) from None
-
-
-def _address(listeners: list[trio.SocketListener]) -> str:
-    host, port = listeners[0].socket.getsockname()[:2]
-    return f"{host}:{port}"

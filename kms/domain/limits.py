@@ -28,9 +28,9 @@ WINDOW_RESERVE_BYTES: Final = 2 * KIB
 WINDOW_SHARE: Final = 16
 # Windows larger than this gain no speed and burn more at a crash.
 WINDOW_BYTES_MAX: Final = 8 * MIB
-# A block at one end only is destroyed after this long (seconds of the slowest published link).
+# A block at one end only is destroyed after this long: devices and nodes may be down meanwhile.
 BLOCK_EXPIRY_MS: Final = 60 * 60 * 1000
-# Different blocks under one id: from this many in a row on, the link is stopped and alarmed.
+# Different blocks under one id: from this many in a row on, the link is under alarm.
 MISMATCHES_MAX: Final = 3
 # Good blocks in a row after which a QBER or mismatch alarm ends by itself.
 ALARM_CLEAR_BLOCKS: Final = 3
@@ -43,6 +43,7 @@ FORGERIES_MAX: Final = 16
 
 # ---- hand-carried secret --------------------------------------------------------------------
 
+# r and s of the universal hash (kms/domain/otp.py).
 HASH_KEY_BYTES: Final = 32
 # Enough for several hundred frames each way, and some restarts, before the first block.
 SECRET_PAD_BYTES: Final = 64 * KIB
@@ -52,6 +53,7 @@ SECRETS_PER_LINK_MAX: Final = 1000
 
 # ---- frames between nodes -------------------------------------------------------------------
 
+# r and s of Poly1305, fresh for each frame, and its tag.
 MAC_KEY_BYTES: Final = 32
 TAG_BYTES: Final = 16
 # A frame is bounded before it is parsed.
@@ -87,6 +89,7 @@ PEER_BACKOFF_MAX_MS: Final = 10_000
 
 # ---- streams --------------------------------------------------------------------------------
 
+# One 256-bit key, what most applications want.
 CHUNK_BYTES_DEFAULT: Final = 32
 # A chunk is drawn from one window, and is one answer in memory.
 CHUNK_BYTES_MAX: Final = 1 * MIB

@@ -1,7 +1,9 @@
 """The operator's counter: what the admin socket may ask of this node."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Protocol
+
+import trio
 
 from kms.domain.audit import AuditEntry
 from kms.domain.errors import LocalFault, Sealed
@@ -49,10 +51,12 @@ class Operator:
         self._alarms: Alarms | None = None
         self._began_ms = clock.now().mono_ms
         self._stopping = False
+        self._open = trio.Event()
 
     def opened(self, pump: Pump, view: RunningView, alarms: Alarms) -> None:
         """The node is open."""
         self._pump, self._view, self._alarms = pump, view, alarms
+        self._open.set()
 
     def stopping(self) -> None:
         """The node says from now on that it stops."""
@@ -66,6 +70,8 @@ class Operator:
 
     async def unseal(self, passphrase: Secret) -> None:
         await self._hands.unseal(passphrase)
+        # Opening the store takes its time; if it fails the process ends and says why.
+        await self._open.wait()
 
     async def rekey(self) -> int:
         self._require()
@@ -138,6 +144,3 @@ class Operator:
 def sealed_status(node: NodeId, version: str, why: str, state: NodeState) -> NodeStatus:
     """What a node shows before it is open."""
     return NodeStatus(node=node, version=version, state=state, why=(why,), uptime_s=0.0)
-
-
-Act = Callable[[], Awaitable[None]]

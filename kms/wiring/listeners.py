@@ -1,0 +1,76 @@
+"""The node's three listeners: applications, health and metrics, the operator's commands."""
+
+import structlog
+import trio
+
+from kms.adapters import edge
+from kms.adapters.etsi004_http import etsi004_app
+from kms.adapters.operations import ADMIN_BOUNDS, admin_app, operations_app
+from kms.config import Config
+from kms.ports.admin import Admin
+from kms.ports.northbound import Northbound
+
+
+class Listeners:
+    """What listens, and where; ``addresses`` by interface."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._log = structlog.get_logger()
+        self.addresses: dict[str, str] = {}
+        self.applications_done = trio.Event()
+        """no application is served any more"""
+
+    async def serve_applications(
+        self,
+        counter: Northbound,
+        tls: edge.TLSSource,
+        *,
+        task_status: trio.TaskStatus[edge.Server],
+    ) -> None:
+        """ETSI GS QKD 004 over mutual TLS, until the server is told to stop."""
+        listen = self._config.etsi004.listen
+        listeners = await edge.listen_tcp(listen.host, listen.port)
+        self.addresses["etsi004"] = _address(listeners)
+        try:
+            await edge.serve(
+                etsi004_app(counter, self._log),
+                listeners=listeners,
+                tls=tls,
+                log=self._log,
+                bounds=edge.Bounds(graceful_s=max(0.1, self._config.stop.grace_s)),
+                task_status=task_status,
+            )
+        finally:
+            self.applications_done.set()
+
+    async def serve_operations(
+        self, admin: Admin, *, task_status: trio.TaskStatus[edge.Server]
+    ) -> None:
+        """Health and metrics, plain HTTP, until cancelled."""
+        listen = self._config.operations.listen
+        listeners = await edge.listen_tcp(listen.host, listen.port)
+        self.addresses["operations"] = _address(listeners)
+        await edge.serve(
+            operations_app(admin),
+            listeners=listeners,
+            tls=None,
+            log=self._log,
+            task_status=task_status,
+        )
+
+    async def serve_admin(self, admin: Admin, *, task_status: trio.TaskStatus[edge.Server]) -> None:
+        """The operator's commands on a unix socket that only its owner opens, until cancelled."""
+        await edge.serve(
+            admin_app(admin),
+            listeners=[edge.listen_unix(self._config.admin_socket)],
+            tls=None,
+            log=self._log,
+            bounds=ADMIN_BOUNDS,
+            task_status=task_status,
+        )
+
+
+def _address(listeners: list[trio.SocketListener]) -> str:
+    host, port = listeners[0].socket.getsockname()[:2]
+    return f"{host}:{port}"
