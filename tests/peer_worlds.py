@@ -39,7 +39,8 @@ class Inbox(PeerInbox):
         self._open.set()
 
     def hold(self) -> None:
-        self._open = trio.Event()
+        if self._open.is_set():
+            self._open = trio.Event()
 
     def release(self) -> None:
         self._open.set()
@@ -156,6 +157,7 @@ class TLSWorld(World):
         super().__init__(nursery)
         self._directory = directory
         self._ports: dict[NodeId, int] = {}
+        self.timing = QUICK
         create_ca(directory)
 
     def tls(self, uri: str) -> CurrentTLS:
@@ -169,7 +171,7 @@ class TLSWorld(World):
 
     async def links(self, node: NodeId, neighbours: list[NodeId]) -> TLSPeerLinks:
         links = TLSPeerLinks(
-            node=node, tls=self.tls(f"kms:{node}"), jitter=random.Random(1), timing=QUICK
+            node=node, tls=self.tls(f"kms:{node}"), jitter=random.Random(1), timing=self.timing
         )
         self._ports[node] = await links.listen("127.0.0.1", self._ports.get(node, 0))
         for neighbour in neighbours:

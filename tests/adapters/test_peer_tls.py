@@ -9,9 +9,11 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 import trio.testing
+from cryptography import x509
 
 from kms.adapters.peer_session import (
     GOODBYE,
@@ -28,6 +30,7 @@ from kms.adapters.tls import Checks, Credentials, CurrentTLS, client_context, fi
 from kms.domain import limits
 from kms.domain.errors import LocalFault
 from kms.domain.names import NodeId
+from tests.adapters.test_tls import der_with
 from tests.peer_worlds import QUICK, Inbox, Running, TLSWorld, between, tls_world
 
 AB = between("a", "b")
@@ -203,9 +206,50 @@ async def test_a_revoked_certificate_gets_no_session_and_loses_the_one_it_has(
         nursery.cancel_scope.cancel()
 
 
-def test_a_certificate_must_name_exactly_one_node() -> None:
-    assert peer_node(None) is None
-    assert peer_node(b"garbage") is None
+async def test_a_dialler_turns_away_from_a_revoked_node(world: TLSWorld, tmp_path: Path) -> None:
+    b = await world.start("b", "a")
+    pem = (tmp_path / "pki/kms-b.pem").read_text()
+    revoked = {fingerprint(ssl.PEM_cert_to_DER_cert(pem))}
+    a = TLSPeerLinks(
+        node=A,
+        tls=world.tls("kms:a"),
+        jitter=random.Random(1),
+        neighbours=[world.neighbour(B)],
+        is_revoked=revoked.__contains__,
+        timing=QUICK,
+    )
+    async with trio.open_nursery() as nursery:
+        inbox = Inbox()
+        nursery.start_soon(a.run, inbox)
+        await until(lambda: a.statistics()[0].refused >= 2)
+        nursery.cancel_scope.cancel()
+
+    assert inbox.calls == b.inbox.calls == []
+
+
+def uris(*names: str) -> bytes:
+    return der_with(*(x509.UniformResourceIdentifier(name) for name in names))
+
+
+@pytest.mark.parametrize(
+    ("der", "expected"),
+    [
+        (uris("kms:a"), "a"),
+        (uris("sae:x", "kms:a"), "a"),
+        (uris("kms:a", "kms:b"), None),
+        (uris("kms:a", "kms:a"), None),
+        (uris("kms:"), None),
+        (uris("kms:a/b"), None),
+        (uris("KMS:a"), None),
+        (uris("sae:a"), None),
+        (b"garbage", None),
+        (None, None),
+    ],
+)
+def test_a_certificate_names_exactly_one_node_or_nobody(
+    der: bytes | None, expected: str | None
+) -> None:
+    assert peer_node(der) == expected
 
 
 def test_the_smaller_name_needs_an_address(tmp_path: Path) -> None:
@@ -327,7 +371,8 @@ async def test_plain_bytes_and_early_ends_cost_a_counter(world: TLSWorld) -> Non
 
 
 async def test_idle_strangers_do_not_keep_the_neighbour_out(world: TLSWorld) -> None:
-    """More of them than there are places; the oldest give way."""
+    """More of them than there are places; the oldest give way, long before their time is up."""
+    world.timing = attrs.evolve(QUICK, handshake_s=600)
     b = await world.start("b", "a")
     idle = [
         await trio.open_tcp_stream("127.0.0.1", world.port("b"))
