@@ -13,6 +13,7 @@ import hashlib
 import os
 import secrets
 import struct
+import threading
 from pathlib import Path
 from typing import Final, Self
 
@@ -97,6 +98,8 @@ class FileSealer:
         self._path = path
         self._open: _Open | None = None
         self._changing = trio.Lock()
+        # A key must not be wiped between being found and being used: it would wrap as zeros.
+        self._using = threading.Lock()
 
     @classmethod
     def create(cls, path: Path, passphrase: Secret, *, cost: Cost = STRONG) -> Self:
@@ -134,19 +137,22 @@ class FileSealer:
 
     def seal(self) -> None:
         """The keys are wiped from memory: ``wrap`` and ``unwrap`` raise ``Sealed``."""
-        opened, self._open = self._open, None
-        if opened is not None:
-            opened.kek.wipe()
-            for key in opened.keys.values():
-                key.wipe()
+        with self._using:
+            opened, self._open = self._open, None
+            if opened is not None:
+                opened.kek.wipe()
+                for key in opened.keys.values():
+                    key.wipe()
 
     def wrap(self, data_key: Secret, context: bytes) -> bytes:
         """``WRAPPED_BYTES`` long: epoch, nonce, sealed key."""
-        opened = self._require()
         assert len(data_key) == KEY_BYTES, "a data key has 32 bytes"
-        head = _EPOCH.pack(opened.epoch)
+        with self._using:
+            opened = self._require()
+            epoch = opened.epoch
+            key = bytes(opened.keys[epoch].expose())
+        head = _EPOCH.pack(epoch)
         nonce = secrets.token_bytes(NONCE_BYTES)
-        key = bytes(opened.keys[opened.epoch].expose())
         plain = bytes(data_key.expose())
         return (
             head
@@ -156,12 +162,13 @@ class FileSealer:
 
     def unwrap(self, wrapped: bytes, context: bytes) -> Secret:
         """As ``Sealer.unwrap``."""
-        opened = self._require()
-        if len(wrapped) != WRAPPED_BYTES:
-            raise _altered()
         head, rest = wrapped[: _EPOCH.size], wrapped[_EPOCH.size :]
-        epoch = _EPOCH.unpack(head)[0]
-        key = opened.keys.get(epoch)
+        epoch = _EPOCH.unpack(head)[0] if len(wrapped) == WRAPPED_BYTES else 0
+        with self._using:
+            held = self._require().keys.get(epoch)
+            key = bytes(held.expose()) if held is not None else None
+        if epoch == 0:
+            raise _altered()
         if key is None:
             raise StoreFault(
                 f"a data key is wrapped under epoch {epoch}, which is not kept",
@@ -170,7 +177,7 @@ class FileSealer:
         try:
             return Secret(
                 crypto_aead_xchacha20poly1305_ietf_decrypt(
-                    rest[NONCE_BYTES:], head + context, rest[:NONCE_BYTES], bytes(key.expose())
+                    rest[NONCE_BYTES:], head + context, rest[:NONCE_BYTES], key
                 )
             )
         except CryptoError:
@@ -200,9 +207,10 @@ class FileSealer:
             }
             # Also without change: a replacement that a crash interrupted is finished.
             await self._replace(_Open(kept, opened.kek))
-            for epoch, key in opened.keys.items():
-                if epoch not in kept:
-                    key.wipe()
+            with self._using:
+                for epoch, key in opened.keys.items():
+                    if epoch not in kept:
+                        key.wipe()
 
     async def change_passphrase(self, passphrase: Secret, *, cost: Cost = STRONG) -> None:
         """The epoch keys are kept under this passphrase only, durably."""

@@ -138,6 +138,17 @@ async def test_a_rekey_leaves_no_slot_of_the_old_epoch(tmp_path: Path) -> None:
     await storage.aclose()
 
 
+async def test_a_rekey_to_an_epoch_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    """Its caller would go on to retire every epoch there is."""
+    storage = await SQLiteStore.open(tmp_path / "store", MemorySealer(), node="a")
+    await storage.commit([store(BLOCK, bits(UNIT), UNIT)])
+    with pytest.raises(StoreFault, match="no epoch 2"):
+        await storage.rewrap(2)
+
+    assert bytes((await storage.read(BLOCK, 0, UNIT)).expose()) == bits(UNIT)
+    await storage.aclose()
+
+
 async def test_freed_space_is_used_again(tmp_path: Path) -> None:
     """Blocks come and go for ever; the files stop growing after the first."""
     storage = await SQLiteStore.open(tmp_path / "store", MemorySealer(), node="a")

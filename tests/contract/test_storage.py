@@ -197,14 +197,16 @@ async def test_bytes_outside_the_material_are_a_fault(rig: Rig, offset: int, len
             await ask(BLOCK, offset, length)
 
 
-async def test_an_unknown_material_is_a_fault_to_read_and_none_to_wipe(rig: Rig) -> None:
+async def test_what_is_not_there_is_a_fault_to_read_and_none_to_wipe(rig: Rig) -> None:
     storage = await rig.open()
+    await storage.commit([store(BLOCK, bits(UNIT), UNIT)])
     await storage.commit([wipe("never stored", 0, 100)])
+    await storage.commit([wipe(BLOCK, 7, 0), wipe(BLOCK, 9, -5), wipe(BLOCK, UNIT, 1 << 70)])
     for ask in (storage.read, storage.take):
         with pytest.raises(StoreFault):
             await ask(MaterialId("never stored"), 0, 1)
 
-    assert 1 == storage.statistics().commits
+    assert await shown(storage, 0, UNIT) == bits(UNIT)
 
 
 async def test_a_wiped_range_is_gone_and_the_survivors_of_its_units_stay(rig: Rig) -> None:

@@ -18,7 +18,7 @@ and changes nothing. After any other fault nothing about the disk is known: the 
 import errno
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import attrs
@@ -303,6 +303,10 @@ class Engine:
         Each is overwritten in place, one sector at a time: old or new whenever a crash comes.
         """
         self._check()
+        if to_epoch > self._sealer.epoch:
+            raise StoreFault(
+                f"there is no epoch {to_epoch} to wrap under", hint="rotate the epoch key first"
+            )
         done: list[int] = []
         images: list[bytes] = []
         unreadable = 0
@@ -342,7 +346,11 @@ class Engine:
 
     def file_bytes(self) -> int:
         """Size of everything in the directory."""
-        return sum(each.stat().st_size for each in self._path.iterdir())
+        total = 0
+        for each in self._path.iterdir():
+            with suppress(FileNotFoundError):  # a key file may be replaced meanwhile
+                total += each.stat().st_size
+        return total
 
     def close(self) -> None:
         """Everything committed is on disk and the store is free. Safe to call twice."""

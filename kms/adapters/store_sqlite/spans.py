@@ -13,7 +13,7 @@ def subtract(spans: Spans, start: int, end: int) -> Spans:
     """What is left of ``spans`` without ``start`` to ``end``."""
     left: list[tuple[int, int]] = []
     for first, last in spans:
-        if last <= start or end <= first:
+        if last <= start or end <= first or end <= start:
             left.append((first, last))
             continue
         if first < start:
