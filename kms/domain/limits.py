@@ -118,6 +118,9 @@ MARKS_PER_BATCH_MAX: Final = 512
 ADMIT_PERCENT: Final = 90
 # A stock counts as rate when it lasts this long: a stream can be promised key while a device rests.
 ADMIT_LEVEL_S: Final = 600
+# Share of what is left that a refusal proposes: stock and rate move before the next question, and
+# the other end, which judges too, measures its own.
+PROPOSE_PERCENT: Final = 75
 # One designation names at most this many chunks.
 DESIGNATION_CHUNKS_MAX: Final = 65_536
 # Largest index (ETSI GS QKD 004 table 1: uint32).

@@ -1,8 +1,9 @@
 """The QoS provider: what an application asked for, against what a link can promise.
 
 Rules: 0 and '' mean that the KMS chooses (ETSI GS QKD 004 V2.1.1 table 2; a NULL cannot be said in
-every binding). A refusal is status 7 and carries the nearest QoS that would be admitted by the same
-link: asking again for that is admitted. Filling the streams at the promised rates is ``pacer``.
+every binding). A refusal is status 7 and carries a QoS near it that the same link would admit, with
+room for what changes until the application asks again. Filling the streams at the promised rates
+is ``pacer``.
 
 Theory of operation: what a link can still promise is ``ADMIT_PERCENT`` of the rate at which key is
 agreed, plus its stock spread over ``ADMIT_LEVEL_S``, less the Min_bps of the streams admitted. The
@@ -62,7 +63,7 @@ def judge(asked: QoS, spare: int) -> Judgement:
         min_bps = max_bps
     if min_bps > spare:
         refused.append(f"the link can promise {spare} bit/s more")
-        min_bps = spare
+        min_bps = spare * limits.PROPOSE_PERCENT // 100
     # A first octet of 0 is the binary way to say "no metadata" (table 2).
     mimetype = "" if asked.metadata_mimetype[:1] == "\0" else asked.metadata_mimetype
     if mimetype and mimetype.lower() != JSON:

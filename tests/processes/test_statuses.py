@@ -112,9 +112,7 @@ def test_a_metadata_buffer_too_small_costs_no_key(network: RealNetwork) -> None:
     small = _get(network, ALICE, ksid, index=0, Metadata={"Metadata_size": 1})
     needed = small["Metadata"]
     assert isinstance(needed, dict)
-    whole = _get(
-        network, ALICE, ksid, index=0, Metadata={"Metadata_size": needed["Metadata_size"]}
-    )
+    whole = _get(network, ALICE, ksid, index=0, Metadata={"Metadata_size": needed["Metadata_size"]})
     other = _get(network, BOB, ksid, index=0)
 
     assert small["status"] == Status.METADATA_SIZE_INSUFFICIENT
@@ -130,7 +128,7 @@ def test_a_rate_that_no_link_has_is_answered_with_one_that_is_admitted(
     again = post(network, ALICE, OPEN, {**order, "QoS": refused.members["QoS"]})
 
     assert refused.members["status"] == Status.QOS_NOT_MET
-    assert again.members["status"] == Status.PEER_NOT_CONNECTED_YET
+    assert again.members["status"] == Status.PEER_NOT_CONNECTED_YET, (refused, again)
 
 
 KSID = str(uuid4())
