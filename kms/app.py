@@ -270,7 +270,10 @@ class App:
         assert self._sealer is not None, "the operator's counter checks"
         assert self._store is not None, "the operator's counter checks"
         epoch = await self._sealer.rotate()
-        await self._store.rewrap(epoch)
+        rewrapped = await self._store.rewrap(epoch)
+        if rewrapped.unreadable:
+            # Lost already: their slots do not open under any key. The old keys go all the same.
+            self._log.warning("unreadable-slots", count=rewrapped.unreadable, epoch=epoch)
         await self._sealer.retire(epoch)
         return epoch
 
