@@ -1,12 +1,12 @@
 """The loop: open the stream, ask, check, hand over; report, wait, begin again."""
 
-from collections import Counter
 from random import Random
 from typing import Final, Never
 from uuid import uuid5
 
 import trio
 
+from kms.adapters.device_report import DeviceReport
 from kms.adapters.etsi004_binary import (
     GetKeyRequest,
     GetKeyResponse,
@@ -72,58 +72,33 @@ class QKDSocketDevice:
         self._gatherer = Gatherer(config.ksid, config.key_chunk_size)
         self._sanity = Sanity(salt=config.ksid.bytes)
         self._metadata_offered = METADATA_BYTES_OFFERED
-        self._connected = False
-        self._reported = ""
-        """the fault that the node knows of; empty while the device is up"""
-        self._blocks = self._bytes = self._connects = 0
+        self._report = DeviceReport(config.device_id)
         self._duplicates = 0
         """in a row"""
-        self._faults: Counter[str] = Counter()
 
     @property
     def device_id(self) -> DeviceId:
         return self._config.device_id
 
     def statistics(self) -> DeviceStatistics:
-        counts = self._faults.copy()
-        counts[INCOMPLETE_GROUP] = self._gatherer.statistics().given_up
-        return DeviceStatistics(
-            device=self.device_id,
-            connected=self._connected,
-            blocks=self._blocks,
-            bytes=self._bytes,
-            connects=self._connects,
-            faults=dict(+counts),
-        )
+        self._report.faults[INCOMPLETE_GROUP] = self._gatherer.statistics().given_up
+        return self._report.statistics()
 
     async def run(self, intake: Intake) -> Never:
         """Feeds the intake until cancelled; see ``ports/device.py``."""
         while True:
             try:
                 await self._open()
-                self._up(intake)
+                self._report.up(intake)
                 while True:
                     await intake.room(self._gatherer.block_bytes)
                     await self._fetch(intake)
             except DeviceFault as fault:
-                self._down(intake, fault)
+                self._report.down(intake, fault)
             finally:
-                self._connected = False
+                self._report.connected = False
                 await self._line.aclose()
             await trio.sleep(self._backoff.next_s())
-
-    def _up(self, intake: Intake) -> None:
-        self._connected = True
-        self._connects += 1
-        self._reported = ""
-        intake.up()
-
-    def _down(self, intake: Intake, fault: DeviceFault) -> None:
-        self._faults[fault.name] += 1
-        # A device that is off for a month is one event, not one for each attempt.
-        if self._connected or fault.name != self._reported:
-            intake.down(fault.name, fault.reason)
-        self._reported = fault.name
 
     async def _open(self) -> None:
         """The device has our stream open. Raises ``DeviceFault``."""
@@ -203,7 +178,7 @@ class QKDSocketDevice:
     def _piece(self, answer: GetKeyResponse) -> Piece | None:
         if not len(answer.key):
             # Finite-key analysis may leave nothing of a block: a normal day for a device.
-            self._faults[EMPTY] += 1
+            self._report.faults[EMPTY] += 1
             self._cursor.answered(answer.index)
             return None
         if len(answer.key) != self._config.key_chunk_size:
@@ -227,7 +202,7 @@ class QKDSocketDevice:
         )
 
     def _duplicate(self) -> None:
-        self._faults[DUPLICATE] += 1
+        self._report.faults[DUPLICATE] += 1
         self._duplicates += 1
         if self._duplicates == DUPLICATES_MAX:
             self._duplicates = 0
@@ -261,5 +236,4 @@ class QKDSocketDevice:
                 age_ms=block.age_ms,
             )
         )
-        self._blocks += 1
-        self._bytes += size
+        self._report.handed_over(size)
