@@ -10,6 +10,7 @@ SIGTERM and SIGINT stop the node within ``[stop] grace_s`` plus a few seconds, w
 SIGHUP reloads certificates, the network file and newly listed links.
 """
 
+import ctypes
 import gc
 import random
 import resource
@@ -48,6 +49,8 @@ from kms.shell.view import Alarms, RunningView
 from kms.wiring.devices import credentials, devices_of
 from kms.wiring.listeners import Listeners
 
+# prctl(2); Python has no name for it.
+_PR_SET_DUMPABLE = 4
 # After the last request is answered: for devices, neighbours, the last batch and the store.
 CLOSE_S = 5.0
 
@@ -64,8 +67,12 @@ def run(path: Path) -> int:
 
 
 def _harden() -> None:
-    """No core dumps: one of a running node reveals keys (docs/limits-of-python.md)."""
+    """No core dumps and no debugger of the same user: both reveal keys
+    (docs/limits-of-python.md)."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if hasattr(libc, "prctl"):
+        libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     gc.freeze()
 
 

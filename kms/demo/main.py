@@ -2,7 +2,7 @@
 
 import json
 import shutil
-import sys
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +37,8 @@ class Wishes:
 def run(wishes: Wishes) -> int:
     """Exit status 0 only if every key was equal at both ends."""
     console = Console(stderr=True)
+    # Asked to end, the demonstration stops its processes and removes its directory.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _directory(wishes) as directory:
         console.print(f"Laying out certificates, secrets and configurations in {directory}")
         site = lay_out(directory, rate_bps=wishes.rate_bps, block_bytes=wishes.block_bytes)
@@ -90,8 +92,7 @@ def _print(outcome: Outcome, wishes: Wishes) -> None:
             "delivered_bps": outcome.delivered_bps,
             "good": outcome.good,
         }
-        json.dump(fields, sys.stdout, indent=2)
-        print()
+        print(json.dumps(fields, indent=2), flush=True)
         return
     table = Table(title="Two nodes, two applications, one stream", show_header=False)
     for name, value in (
@@ -132,7 +133,11 @@ def _keep(site: Site, console: Console) -> None:
     console.print(f"curl {node.operations_url}/health", highlight=False)
     console.print(f"kms status {node.config}", soft_wrap=True, highlight=False)
     console.print(f"All addresses and files: {site.directory}/demo.json; Ctrl-C ends it.")
-    try:
-        trio.run(trio.sleep_forever)
-    except KeyboardInterrupt:
-        console.print("Stopping")
+    trio.run(_until_interrupted)
+    console.print("Stopping")
+
+
+async def _until_interrupted() -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            return
