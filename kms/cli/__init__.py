@@ -34,7 +34,7 @@ for _name, _where, _help in (
     ("link-secret", "kms.cli.link:link_secret", "Make a link's secret, a file for each site."),
     ("device-twin", "kms.cli.tools:device_twin", "Run one end of a simulated device pair."),
     ("demo", "kms.cli.demo:demo", "Two nodes with simulated devices on this machine."),
-    ("bench", "kms.cli.tools:bench", "Measure what this machine delivers."),
+    ("bench", "kms.cli.bench:bench", "Measure what this machine delivers."),
 ):
     app.command(_where, name=_name, help=_help)
 _link = App(name="link", help="Links of a running node.")

@@ -1,4 +1,4 @@
-"""Commands beside the node: a simulated device, the measurements."""
+"""``kms device-twin``: a simulated device beside the node."""
 
 from functools import partial
 from pathlib import Path
@@ -7,8 +7,6 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from kms.cli.output import part
-
-Rest = Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]
 
 
 def device_twin(
@@ -22,8 +20,3 @@ def device_twin(
 
     config, device = part("kms.twin.config"), part("kms.twin.device")
     trio.run(partial(device.serve, config.load(file, set)))
-
-
-def bench(*arguments: Rest) -> int:
-    """Measure what this machine delivers."""
-    return part("kms.bench").main(list(arguments)) or 0

@@ -121,16 +121,6 @@ def test_an_interrupt_is_no_traceback(file: Path, monkeypatch: pytest.MonkeyPatc
     assert main(["run", str(file)]) == 130
 
 
-def test_bench_gets_its_own_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
-    got: list[list[str]] = []
-    fake = types.ModuleType("kms.bench")
-    monkeypatch.setitem(sys.modules, "kms.bench", fake)
-    monkeypatch.setattr(fake, "main", got.append, raising=False)
-
-    assert main(["bench", "--seconds", "5", "x"]) == 0
-    assert got == [["--seconds", "5", "x"]]
-
-
 # ---- a running node -------------------------------------------------------------------------
 
 
