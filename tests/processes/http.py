@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from kms.demo.site import NodeFiles
 from tests.processes.network import PATIENCE_S, RealNetwork
 
 OPEN, GET, CLOSE = "open_connect", "get_key", "close"
@@ -38,15 +39,17 @@ def own_context(network: RealNetwork, name: str) -> ssl.SSLContext:
 
 def post(
     network: RealNetwork,
-    name: str,
+    node: str | NodeFiles,
     function: str,
     body: object,
     tls: ssl.SSLContext | None = None,
 ) -> Answer:
     """One request on a connection of its own. ``body``: bytes as they are, or an object as JSON."""
-    port = network.node(name).etsi004_port
-    tls = tls or own_context(network, name)
-    connection = http.client.HTTPSConnection("127.0.0.1", port, context=tls, timeout=PATIENCE_S)
+    files = network.node(node) if isinstance(node, str) else node
+    tls = tls or own_context(network, files.name)
+    connection = http.client.HTTPSConnection(
+        "127.0.0.1", files.etsi004_port, context=tls, timeout=PATIENCE_S
+    )
     try:
         connection.request(
             "POST",

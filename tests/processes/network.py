@@ -6,6 +6,7 @@ waiting with a deadline instead of sleeping. Every wait is bounded; a wait that 
 node said last and where its log is.
 """
 
+import http.client
 import signal
 import subprocess
 import sys
@@ -25,7 +26,6 @@ from kms.config import load
 from kms.demo import story
 from kms.demo.processes import Processes, health
 from kms.demo.site import Application, NodeFiles, Site, lay_out
-from kms.domain.errors import LocalFault
 from kms.domain.statistics import NodeStatus
 
 # Two busy cores: what takes half a second alone may take ten in company.
@@ -89,6 +89,12 @@ class RealNetwork:
             process.kill()
             process.wait()
 
+    def restart(self, name: str) -> None:
+        """Stopped in order, with exit status 0, and started again."""
+        self.signal(name, signal.SIGTERM)
+        assert self.ended(name) == 0, self.log(name)[-2000:]
+        self.start(name)
+
     def log(self, name: str) -> str:
         return self.processes.log(name).read_text(errors="replace")
 
@@ -110,6 +116,20 @@ class RealNetwork:
     def health(self, name: str) -> dict[str, Any] | None:
         return health(self.node(name))
 
+    def answers(self, name: str) -> bool:
+        return self.health(name) is not None
+
+    def operations(self, name: str, path: str) -> tuple[int, str]:
+        """HTTP status and text of ``/health`` or ``/metrics``."""
+        port = self.node(name).operations_port
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
     def until(self, what: str, condition: Callable[[], bool]) -> None:
         """Returns when the condition holds; fails with ``what`` after ``PATIENCE_S``."""
         deadline = time.monotonic() + PATIENCE_S
@@ -128,6 +148,11 @@ class RealNetwork:
         """Whether these nodes (without names: all) say so themselves."""
         found = [self.health(name) for name in names or (ALICE, BOB)]
         return all(each is not None and each["state"] == "ready" for each in found)
+
+    def up(self, node: NodeFiles) -> bool:
+        """Whether a node that is not of the site is ready."""
+        found = health(node)
+        return found is not None and found["state"] == "ready"
 
     def until_ready(self, *names: str) -> None:
         self.until("ready", lambda: self.ready(*names))
@@ -153,6 +178,3 @@ def refusal(done: "subprocess.CompletedProcess[bytes]") -> str:
     said = done.stderr.decode()
     assert (done.returncode, "hint: " in said, "Traceback" in said) == (1, True, False), said
     return said
-
-
-__all__ = ["ALICE", "BOB", "LocalFault", "RealNetwork", "real_network", "refusal"]

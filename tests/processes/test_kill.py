@@ -6,38 +6,24 @@ down, and what the nodes show afterwards, must fit together. ``KMS_KILLS`` and `
 a longer run or another one.
 """
 
-import hashlib
 import os
 import random
-from collections import defaultdict
 from pathlib import Path
 
 import attrs
 import pytest
 import trio
 
-from kms.client import AnswerLost, ClientError, NotEnoughKey, QoS, Stream
+from kms.client import QoS
 from kms.domain.statistics import LinkStatus
-from tests.processes.network import ALICE, BOB, PATIENCE_S, RealNetwork, real_network
+from tests.processes.network import ALICE, BOB, RealNetwork, real_network
+from tests.processes.readers import Ledger, equal, progress, reads
 
 KILLS = int(os.environ.get("KMS_KILLS", "12"))
 SEED = int(os.environ.get("KMS_SEED", "1"))
 # A chunk of this size: keys of many devices' blocks are under way at each kill.
 QOS = QoS(key_chunk_size=256, timeout=1_000)
 KEYS_AFTER_THE_LAST_RESTART = 50
-
-
-@attrs.define
-class Ledger:
-    """What one application got: digests by index. An index that comes twice fails at once."""
-
-    keys: dict[int, bytes] = attrs.Factory(dict)
-    lost: int = 0
-    errors: dict[str, int] = attrs.Factory(lambda: defaultdict(int))
-
-    def write(self, index: int, bits: bytes) -> None:
-        assert index not in self.keys, f"index {index} was delivered twice"
-        self.keys[index] = hashlib.sha256(bits).digest()
 
 
 @attrs.define
@@ -55,36 +41,6 @@ class Marks:
                 assert now[1] >= before[1], f"I1 the mark of {name} {way} fell: {before} {now}"
                 assert now[2] >= before[2], f"I1 the grant of {name} {way} fell: {before} {now}"
             self.seen[name, way] = now
-
-
-async def _reads(stream: Stream, ledger: Ledger) -> None:
-    """One application: index after index, again after an error, past what was lost."""
-    index = tries = 0
-    while True:
-        try:
-            with await stream.get(index) as key:
-                assert index == key.index
-                ledger.write(index, bytes(key))
-        except NotEnoughKey as error:
-            ledger.errors[str(error)[:40]] += 1
-            tries += 1
-            # Delivered, and the answer was lost with the node; or not there yet, or expired.
-            if "delivered already" in str(error) or "is destroyed" in str(error):
-                ledger.lost += 1
-                index, tries = index + 1, 0
-                continue
-            await trio.sleep(0.1)
-            continue
-        except AnswerLost:
-            ledger.errors["answer lost"] += 1
-            await trio.sleep(0.1)
-            continue
-        except ClientError as error:
-            ledger.errors[type(error).__name__] += 1
-            await trio.sleep(0.1)
-            continue
-        index, tries = index + 1, 0
-        await trio.sleep(0.005)
 
 
 async def _misfortune(network: RealNetwork, marks: Marks, chance: random.Random) -> None:
@@ -121,22 +77,13 @@ async def test_either_node_or_device_killed_at_any_moment_costs_no_agreement(
             opened = await ann.open(source=one.sae_id, destination=other.sae_id, qos=QOS)
             joined = await ben.join(opened.ksid, source=other.sae_id, destination=one.sae_id)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_reads, opened, here)
-                nursery.start_soon(_reads, joined, there)
+                nursery.start_soon(reads, opened, here)
+                nursery.start_soon(reads, joined, there)
                 await _misfortune(network, marks, chance)
-                begun = max(*here.keys, *there.keys)
-                with trio.fail_after(PATIENCE_S):
-                    while len([i for i in here.keys.keys() & there.keys if i > begun]) < (
-                        KEYS_AFTER_THE_LAST_RESTART
-                    ):
-                        await trio.sleep(0.1)
+                await progress(here, there, KEYS_AFTER_THE_LAST_RESTART)
                 nursery.cancel_scope.cancel()
-        shared = here.keys.keys() & there.keys.keys()
-        print(f"seed {SEED}: {len(shared)} shared, lost {here.lost} and {there.lost}")
-        print(dict(here.errors), dict(there.errors))
+        print(f"seed {SEED}: {len(equal(here, there))} pairs; {here} {there}")
 
-        assert {i: here.keys[i] for i in shared} == {i: there.keys[i] for i in shared}
-        assert len(shared) == len({here.keys[i] for i in shared})
         assert here.lost + there.lost <= 2 * KILLS
         await network.until_in_time("both ends agree about the link", lambda: _agree(network))
         _look(network, marks)
