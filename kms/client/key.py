@@ -13,6 +13,7 @@ import attrs
 import msgspec
 
 from kms.client.errors import BadAnswer
+from kms.domain.secret import zero
 
 
 @attrs.define(eq=False, repr=False)
@@ -39,7 +40,7 @@ class Key:
 
     def wipe(self) -> None:
         """The bits are zero; the length stays."""
-        self.bits[:] = bytes(len(self.bits))
+        zero(self.bits)
 
     def __bytes__(self) -> bytes:
         """A copy of the bits, which cannot be wiped."""

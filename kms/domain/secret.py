@@ -4,9 +4,21 @@ Rules: key material is a ``Secret`` from the socket it came in by to the one it 
 holds the last reference calls ``wipe``. What Python cannot keep is in docs/limits-of-python.md.
 """
 
-from typing import Self
+from typing import Final, Self
 
+import numpy as np
 from nacl.bindings import sodium_memcmp
+
+# Below this a slice of zeros is quicker; above, making one costs far more than writing it.
+_SMALL_BYTES: Final = 4096
+
+
+def zero(bits: bytearray | memoryview) -> None:
+    """Every byte is zero, in place; the length stays."""
+    if len(bits) <= _SMALL_BYTES:
+        bits[:] = bytes(len(bits))
+    else:
+        np.frombuffer(bits, np.uint8).fill(0)
 
 
 class Secret:
@@ -39,7 +51,7 @@ class Secret:
 
     def wipe(self) -> None:
         """The bits are zero; the length stays."""
-        self._bits[:] = bytes(len(self._bits))
+        zero(self._bits)
 
     def __eq__(self, other: object) -> bool:
         """Equal bits, compared in constant time."""

@@ -8,7 +8,7 @@ from bisect import bisect_left
 
 import attrs
 
-from kms.domain.secret import Secret
+from kms.domain.secret import Secret, zero
 
 
 @attrs.define
@@ -26,7 +26,7 @@ class _Piece:
     def drop_below(self, mark: int) -> None:
         mark = min(mark, self.end)
         if mark > self.first:
-            self.bits[self.first - self.start : mark - self.start] = bytes(mark - self.first)
+            zero(memoryview(self.bits)[self.first - self.start : mark - self.start])
             self.first = mark
 
 

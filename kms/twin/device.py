@@ -31,7 +31,7 @@ from kms.adapters.etsi004_binary import (
     Reader,
     encode,
 )
-from kms.domain.secret import Secret
+from kms.domain.secret import Secret, zero
 from kms.domain.status import QoS, Status
 from kms.twin.bits import block_bits, block_id
 from kms.twin.chance import Chance
@@ -146,7 +146,7 @@ class DeviceTwin:
             with trio.fail_after(REQUEST_TIMEOUT_S):
                 await stream.send_all(reply.frame)
             if isinstance(reply.frame, bytearray):
-                reply.frame[:] = bytes(len(reply.frame))
+                zero(reply.frame)
             if reply.then is Then.HANG_UP:
                 return
             while reply.then is Then.HANG:

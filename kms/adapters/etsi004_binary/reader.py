@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from kms.adapters.etsi004_binary.codec import decode, read_header
 from kms.adapters.etsi004_binary.fault import MessageFault
 from kms.adapters.etsi004_binary.messages import HEADER_BYTES, Message, Service
+from kms.domain.secret import zero
 
 
 class Reader:
@@ -68,7 +69,7 @@ class Reader:
 
     def wipe(self) -> None:
         """What was read of the frame in hand is zero and forgotten; a frame may begin."""
-        self._buffer[:] = bytes(len(self._buffer))
+        zero(self._buffer)
         self._service, self._buffer, self._filled = None, bytearray(HEADER_BYTES), 0
 
     @contextmanager

@@ -12,7 +12,7 @@ from kms.adapters.store_sqlite import spans
 from kms.adapters.store_sqlite.engine import Opened
 from kms.adapters.store_sqlite.limits import FRESH_BYTES_MAX
 from kms.domain.names import MaterialId
-from kms.domain.secret import Secret
+from kms.domain.secret import Secret, zero
 
 
 class Fresh:
@@ -29,7 +29,7 @@ class Fresh:
         """The unit is kept, ours to wipe, and others make room for it."""
         self._drop((material, unit.number))
         if len(unit.bits) > self._bytes_max:
-            unit.bits[:] = bytes(len(unit.bits))
+            zero(unit.bits)
             return
         self._units[material, unit.number] = unit
         self.bytes += len(unit.bits)
@@ -83,14 +83,14 @@ class Fresh:
             return
         begin, stop = max(start, unit.base), min(end, unit.base + len(unit.bits))
         if begin < stop:
-            unit.part(begin, stop)[:] = bytes(stop - begin)
+            zero(unit.part(begin, stop))
         self._units[key] = attrs.evolve(unit, left=left)
 
     def _drop(self, key: tuple[MaterialId, int]) -> None:
         unit = self._units.pop(key, None)
         if unit is None:
             return
-        unit.bits[:] = bytes(len(unit.bits))
+        zero(unit.bits)
         self.bytes -= len(unit.bits)
         unit_bytes, count = self._unit_bytes[key[0]]
         if count == 1:

@@ -29,7 +29,7 @@ from kms.domain.effects import StoreMaterial, WipeMaterial, Write
 from kms.domain.errors import KMSError, StoreFault
 from kms.domain.names import MaterialId
 from kms.domain.records import Record
-from kms.domain.secret import Secret
+from kms.domain.secret import Secret, zero
 from kms.ports.sealer import Sealer
 from kms.ports.storage import StorageStatistics
 
@@ -123,7 +123,7 @@ class SQLiteStore:
                 elif isinstance(result, outcome.Value):
                     self._fresh.put(*each)
                 else:
-                    each[2].bits[:] = bytes(len(each[2].bits))
+                    zero(each[2].bits)
 
         await self._run(lambda: self._engine.commit(changes), settle)
 
@@ -157,7 +157,7 @@ class SQLiteStore:
                 if self._keep(material):
                     self._fresh.put(material, unit_bytes, unit)
                 else:
-                    unit.bits[:] = bytes(len(unit.bits))
+                    zero(unit.bits)
 
         return (await self._run(work, settle))[0]
 
