@@ -82,10 +82,18 @@ class Disk:
         self.unreadable: set[MaterialId] = set()
 
     def copy(self) -> "Disk":
+        """A clone, slots and all. A backup has no slots: ``without_slots``."""
         twin = Disk()
         twin.records = dict(self.records)
+        twin.unreadable = set(self.unreadable)
         twin.material = {key: bytearray(value) for key, value in self.material.items()}
         twin.gone = {key: bytearray(value) for key, value in self.gone.items()}
+        return twin
+
+    def without_slots(self) -> "Disk":
+        """What a restored backup is: every record, and no material that can be read."""
+        twin = self.copy()
+        twin.unreadable = set(twin.material)
         return twin
 
     def commit(self, effects: Iterable[Effect]) -> None:
@@ -155,13 +163,23 @@ class World:
         self._request = 0
         self.wire: list[tuple[NodeId, bytes]] = []
         self.lose_frame: Callable[[NodeId, bytes], bool] = lambda sender, data: False
-        self.pad_ledger: dict[tuple[object, ...], str] = {}
-        """I1: (secret, direction) -> who used each range, checked as frames leave"""
+        self.wall_ahead_ms = 0
+        """how far the wall clock jumped"""
+        self.outputs_before_crash: Callable[[Site, list[Effect]], int | None] = lambda *_: None
+        """asked once per batch: None goes well; -1 crashes before the commit, n after the commit
+        and n effects carried out"""
+        self.on_boot: Callable[[NodeId], None] = lambda name: None
+        """told of each start after a crash"""
+        self.watch: Callable[[Site, list[Effect]], None] = lambda site, effects: None
+        """told of each batch when it is durable"""
+        self.watch_output: Callable[[Site, Effect], None] = lambda site, effect: None
+        """told of each output just before it is carried out"""
         self._pad_marks: dict[tuple[object, ...], int] = defaultdict(int)
 
     @property
     def moment(self) -> Moment:
-        return Moment(mono_ms=self.now_ms, wall_ms=1_700_000_000_000 + self.now_ms)
+        wall_ms = 1_700_000_000_000 + self.now_ms + self.wall_ahead_ms
+        return Moment(mono_ms=self.now_ms, wall_ms=wall_ms)
 
     # ---- what one can do ----------------------------------------------------------------
 
@@ -183,7 +201,9 @@ class World:
                 site.inbox.append(Tick())
             self.settle()
 
-    def give_secret(self, one: NodeId = ALICE, other: NodeId = BOB, number: int = 1) -> None:
+    def give_secret(
+        self, one: NodeId = ALICE, other: NodeId = BOB, number: int = 1, *, settle: bool = True
+    ) -> None:
         bits = hashlib.shake_256(f"secret {number}".encode()).digest(limits.SECRET_BYTES)
         for name in (one, other):
             self.sites[name].inbox.append(
@@ -193,7 +213,8 @@ class World:
                     bits=Secret(bits),
                 )
             )
-        self.settle()
+        if settle:
+            self.settle()
 
     def allow(self, directory: dict[SAEId, NodeId], *rules: Rule) -> None:
         """The SDN view, the same everywhere."""
@@ -208,6 +229,11 @@ class World:
         self.settle()
 
     def connect(self, one: NodeId = ALICE, other: NodeId = BOB) -> None:
+        self.connect_now(one, other)
+        self.settle()
+
+    def connect_now(self, one: NodeId = ALICE, other: NodeId = BOB) -> None:
+        """The connection stands; neither end has heard of it yet."""
         pair = frozenset((one, other))
         assert pair not in self._sessions, "connected already"
         self._session += 1
@@ -216,7 +242,6 @@ class World:
             self.sites[name].inbox.append(
                 PeerConnected(link=link_id(one, other), session=self._session)
             )
-        self.settle()
 
     def cut(self, one: NodeId = ALICE, other: NodeId = BOB) -> None:
         """The connection is gone; frames that have not arrived are lost."""
@@ -243,6 +268,7 @@ class World:
         if disk is not None:
             self.sites[name].disk = disk
         self.sites[name].boot()
+        self.on_boot(name)
 
     def block(
         self, number: int, *at: NodeId, length: int = 64 * limits.KIB, qber: float | None = None
@@ -279,13 +305,24 @@ class World:
 
     # ---- the shell ----------------------------------------------------------------------
 
-    def _batch(self, site: Site) -> None:
-        events = list(site.inbox)
-        site.inbox.clear()
+    def step(self, name: NodeId, events_max: int) -> None:
+        """One batch of so many events at the most."""
+        self._batch(self.sites[name], events_max)
+
+    def _batch(self, site: Site, events_max: int = 1_000_000) -> None:
+        events = [site.inbox.popleft() for _ in range(min(len(site.inbox), events_max))]
         effects = site.node.handle_all(self.moment, events)
+        crash_after = self.outputs_before_crash(site, effects)
+        if crash_after is not None and crash_after < 0:
+            self.crash(site.name)
+            return
         site.disk.commit(effects)
-        for effect in effects:
+        self.watch(site, effects)
+        for effect in effects[:crash_after]:
+            self.watch_output(site, effect)
             self._carry_out(site, effect)
+        if crash_after is not None:
+            self.crash(site.name)
 
     def _carry_out(self, site: Site, effect: Effect) -> None:
         match effect:
@@ -315,9 +352,11 @@ class World:
                 site.answers[request_id] = effect
             case DeliverKey():
                 bits = site.disk.read(effect.material, effect.offset, effect.length)
-                assert bits is not None, "a delivered chunk is readable"
+                rotten = effect.material in site.disk.unreadable
+                assert bits is not None or rotten, "a delivered chunk is readable"
                 site.answers[effect.request_id] = effect
-                site.keys[effect.request_id] = (effect.index, bytes(bits.expose()))
+                if bits is not None:
+                    site.keys[effect.request_id] = (effect.index, bytes(bits.expose()))
             case Alarm():
                 site.alarms.append((effect.kind, effect.detail))
             case Audit():
