@@ -117,8 +117,11 @@ class Agreement:
             stream = self._take_on(link, ksid, message, qos, out)
         else:
             self._merge(stream, message, qos, out)
+        if not stream.synced:
+            stream.heard_index = message.next_index
         stream.synced = stream.confirmed = stream.said = True
         self._speech.judge(link, ksid, Status.SUCCESS, "", joined=stream.record.local_joined)
+        self._speech.say_now(stream)
         self._register.touch(stream)
         self._opening.agreed(stream, out)
         self._reading.serve(stream, out)
@@ -214,10 +217,10 @@ class Agreement:
         if message.status == Status.SUCCESS:
             joined = message.joined or (stream.synced and stream.record.remote_joined)
             stream.record = attrs.evolve(stream.record, remote_joined=joined)
-            stream.synced = stream.confirmed = True
+            # How far the neighbour is with it, its mark behind the verdict says.
+            stream.confirmed = True
             self._register.touch(stream)
             self._opening.agreed(stream, out)
-            self._reading.demand(stream, out)
         elif stream.confirmed:
             self._ending.remote_closed(stream, f"the peer's node: {message.reason}", out)
             self._reading.serve(stream, out)
@@ -240,6 +243,7 @@ class Agreement:
         if message.closed and not message.joined:
             self._withdrawn(stream, out)
             return
+        stream.heard_index = message.next_index
         if not stream.synced:
             self._catch_up(stream, message.next_index, out)
             stream.synced = True
@@ -264,8 +268,8 @@ class Agreement:
         record = stream.record
         if not stream.synced:
             return
-        low = record.acked_index if record.designates else 0
-        if not low <= message.next_index <= record.next_index:
+        # Not the acknowledged index: a neighbour with an old store says less until it hears ours.
+        if not stream.heard_index <= message.next_index <= record.next_index:
             raise _fault(f"a mark at {message.next_index} of stream {stream.ksid}")
         if record.remote_joined and not message.joined and not message.closed:
             raise _fault(f"the application of stream {stream.ksid} left without closing it")

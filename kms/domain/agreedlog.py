@@ -45,6 +45,19 @@ class AgreedLog:
         if record.state is BlockState.AGREED and record.start + record.length > pad.granted:
             pad.extents.append(_extent(record))
 
+    def started(self, out: Outbox) -> None:
+        """What a crash left between a grant's commit and its opening is unreadable with the batch:
+        it is burnt, so nothing would ever open it (I6)."""
+        for record in list(self._records.values()):
+            if record.state is not BlockState.AGREED or record.direction is None:
+                continue
+            below = self._memory.pad(record.direction).granted - (record.start or 0)
+            if below > 0:
+                length = min(below, record.length)
+                out.add(WipeMaterial(material=record.material, offset=0, length=length))
+                if length == record.length and record.seq is not None:
+                    self._retire(record.seq, out)
+
     def knows(self, block_id: BlockId) -> bool:
         return block_id in self._seqs
 
@@ -96,10 +109,7 @@ class AgreedLog:
 
     def settled_end(self) -> int:
         """End of the part of the reader's pad that both ends hold durably."""
-        extents = self._memory.reader.extents
-        if self.settled == self._memory.log_count:
-            return extents.end
-        return next((each.start for each in extents if each.seq >= self.settled), extents.end)
+        return self._memory.reader.extents.unsettled_start(self.settled)
 
     def burn_seq(self, seq: int, reason: str, out: Outbox) -> None:
         """That entry's bytes are given up and destroyed at this end."""
@@ -110,8 +120,11 @@ class AgreedLog:
                 self._destroy(extent, reason, out)
 
     def burn_range(self, pad: Pad, start: int, length: int, reason: str, out: Outbox) -> None:
-        """The blocks that touch this range of one pad are given up and destroyed at this end."""
-        for extent in pad.extents.burn(start, length):
+        """The blocks that touch this range of one pad, and are not granted to their end, are given
+        up and destroyed at this end; granted bytes of the range too."""
+        pad.window.drop(start, start + length)
+        above = max(start, pad.granted)
+        for extent in pad.extents.burn(above, start + length - above):
             self._destroy(extent, reason, out)
 
     def cut(self, count: int, reason: str, out: Outbox) -> None:

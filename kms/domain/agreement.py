@@ -73,6 +73,7 @@ class Agreement:
         self._offered: OrderedDict[BlockId, Offered] = OrderedDict()
         self._to_offer: OrderedDict[BlockId, None] = OrderedDict()
         self._to_append: list[LogEntry] = []
+        self._stored = 0
         self.mismatches = 0
         self.mismatches_in_a_row = 0
         self.expired = 0
@@ -96,7 +97,7 @@ class Agreement:
             block_id=event.block_id,
             state=BlockState.HELD,
             length=len(event.bits),
-            material=MaterialId(f"block/{event.link}/{event.block_id}/{out.now.wall_ms:x}"),
+            material=self._name(event, out),
             device=event.device,
             origin=event.origin,
             qber=event.qber,
@@ -114,6 +115,12 @@ class Agreement:
         self.held[event.block_id] = held
         self.hashed(held, universal_hash(key, event.block_id.bytes, event.bits.expose()), out)
         return ""
+
+    def _name(self, event: BlockArrived, out: Outbox) -> MaterialId:
+        """Never given twice, even to a block that comes again while the wall clock falls back."""
+        self._stored += 1
+        number = f"{out.now.wall_ms:x}-{self._stored:x}"
+        return MaterialId(f"block/{event.link}/{event.block_id}/{number}")
 
     def hashed(self, held: Held, hash_: bytes, out: Outbox) -> None:
         """The block can be compared from now on."""
@@ -161,6 +168,7 @@ class Agreement:
                 self._compare(held, entry, out)
             elif not self.log.knows(block_id):
                 self._offered[block_id] = Offered(entry=entry, since_ms=out.now.mono_ms)
+                self._offered.move_to_end(block_id)
                 if len(self._offered) > limits.HELD_BLOCKS_MAX:
                     self._offered.popitem(last=False)
 
@@ -184,6 +192,10 @@ class Agreement:
                 raise _wrong("an append of an impossible length")
             if entry.start < self._memory.pad(entry.direction).extents.end:
                 raise _wrong("an append over another one")
+            if entry.start + entry.length > limits.PAD_OFFSET_MAX:
+                raise _wrong("an append beyond any pad")
+            if self.log.knows(entry.block_id):
+                raise _wrong("a block that is appended twice")
             held = self.held.get(entry.block_id)
             if held is not None and held.record.length != entry.length:
                 raise _wrong("an append of another length")
@@ -212,6 +224,13 @@ class Agreement:
             held = self.held.get(BlockId(UUID(bytes=raw)))
             if held is not None:
                 self._differs(held, out)
+
+    def begin(self, out: Outbox) -> None:
+        """Another secret begins: blocks and offers under the old hash key are given up."""
+        for held in list(self.held.values()):
+            self.drop(held, "another link secret begins", out)
+        self._offered.clear()
+        self._to_append.clear()
 
     def resumed(self, peer_count: int) -> None:
         """After a hello: what the follower lacks goes again; what it holds is offered again."""

@@ -47,8 +47,7 @@ class BlockIntake:
             self._key.wipe()
         self._key = key
         self._to_hash.clear()
-        for held in list(self._agreement.held.values()):
-            self._agreement.drop(held, "another link secret begins", out)
+        self._agreement.begin(out)
 
     def room(self, size_bytes: int) -> bool:
         """Whether a block of this size would be taken."""

@@ -34,7 +34,8 @@ def begin_secret(memory: LinkMemory, log: AgreedLog, event: SecretCarried, out: 
     if memory.hash_key is not None:
         out.add(WipeMaterial(material=memory.hash_key, offset=0, length=limits.HASH_KEY_BYTES))
     memory.secrets = (*memory.secrets, event.secret_id)[-limits.SECRETS_PER_LINK_MAX :]
-    memory.epoch += 1
+    # At the top it stays: the secret's id is in every MAC, so no frame of an older epoch fits.
+    memory.epoch = min(memory.epoch + 1, limits.EPOCH_MAX)
     memory.state, memory.alarm, memory.reason = LinkState.OPEN, "", ""
     memory.log_count, memory.log_hash = 0, appendlog.begin(event.secret_id)
     memory.renew_pads()

@@ -3,6 +3,7 @@
 Offsets only grow within one secret. A burnt extent keeps its offsets: both ends step over it.
 """
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
 
@@ -42,6 +43,8 @@ class Part:
     length: int
     start: int
     """pad offset"""
+    block_end: int
+    """pad offset behind the whole extent"""
 
 
 class Extents:
@@ -65,16 +68,32 @@ class Extents:
 
     def burn(self, start: int, length: int) -> list[Extent]:
         """Extents that touch the range hold no usable bytes; they, as they were."""
-        touched = [
-            each
-            for each in self._extents
-            if each.material and each.start < start + length and start < each.end
-        ]
+        # A neighbour may say many ranges in one frame: each is looked up, not searched for.
+        touched = []
+        for place in range(self._place(start), len(self._extents)):
+            each = self._extents[place]
+            if each.start >= start + length:
+                break
+            if each.material:
+                touched.append(each)
         before = [attrs.evolve(each) for each in touched]
         for each in touched:
             each.material = None
             self._usable -= each.length
         return before
+
+    def unsettled_start(self, seq: int) -> int:
+        """Where the first extent appended as ``seq`` or later begins; the end if there is none."""
+        start = self.end
+        for each in reversed(self._extents):
+            if each.seq < seq:
+                break
+            start = each.start
+        return start
+
+    def _place(self, offset: int) -> int:
+        """Of the first extent that ends above ``offset``."""
+        return bisect_right(self._extents, offset, key=lambda each: each.end)
 
     def above(self, offset: int) -> int:
         """Usable bytes at or above ``offset``; quick when few extents lie below it."""
@@ -118,6 +137,7 @@ class Extents:
                         offset=first - each.start,
                         length=last - first,
                         start=first,
+                        block_end=each.end,
                     )
                 )
         return parts

@@ -14,7 +14,7 @@ from kms.domain.linkmemory import LinkMemory
 from kms.domain.outbox import Outbox
 from kms.domain.records import LinkState
 from kms.domain.session import Phase, Step, after
-from kms.domain.wire import Hello, Refusal, Welcome
+from kms.domain.wire import Hello, Range, Refusal, Welcome
 
 
 class Greeting:
@@ -45,8 +45,12 @@ class Greeting:
 
     def begin_anew(self, out: Outbox) -> None:
         """The next hello knows nothing of this neighbour's memory."""
+        self.windows_lost("another link secret begins", out)
+
+    def windows_lost(self, reason: str, out: Outbox) -> None:
+        """The session ends, and the next one begins with new windows at both ends."""
         self._seen_boot = 0
-        self.disconnect("another link secret begins", out)
+        self.disconnect(reason, out)
 
     # ---- the connection -----------------------------------------------------------------
 
@@ -106,6 +110,8 @@ class Greeting:
             memory.log_count,
             self._outcome.reader_start,
             memory.reader.granted,
+            _ranges(memory.reader.burnt()),
+            _ranges(memory.writer.burnt()),
         )
         self._send(welcome, out)
         memory.reader.told()
@@ -127,7 +133,6 @@ class Greeting:
         self._seen_boot = theirs.boot
         self._go_on(outcome, out)
         self._agreement.resumed(min(theirs.log_count, memory.log_count))
-        memory.reader.resume()
         memory.reader.grant_more(log.settled_end(), out)
         self.welcome_when_opened(out)
 
@@ -137,6 +142,9 @@ class Greeting:
         writer, reader = memory.pads
         if outcome.old:
             out.alarm("old-store", memory.link, outcome.old)
+        if memory.leads:
+            # A follower that once cut its log is ahead; the leader's next append starts behind it.
+            # Never the other way round: what the leader is ahead by are appends still to come.
             writer.extents.end = max(writer.extents.end, outcome.writer_end)
             reader.extents.end = max(reader.extents.end, outcome.reader_end)
         if outcome.cut_to is not None:
@@ -145,8 +153,9 @@ class Greeting:
             writer.window.advance(outcome.writer_start)
             reader.window.advance(outcome.reader_start)
         else:
-            writer.restart_at(outcome.writer_start)
-            reader.restart_at(outcome.reader_start)
+            writer.restart_at(outcome.writer_start, out)
+            reader.restart_at(outcome.reader_start, out)
+        reader.resume(outcome.recorded)
         memory.epoch = outcome.epoch
         memory.save(out)
         out.save(writer.record())
@@ -161,11 +170,23 @@ class Greeting:
         if welcome.start != self._outcome.writer_start:
             raise _broken("a welcome with another start")
         memory = self._memory
+        if welcome.epoch > memory.epoch + 1:
+            raise _broken("a welcome of an epoch out of reach")
+        if not memory.writer.granted <= welcome.granted <= memory.writer.extents.end:
+            raise _broken("a welcome with an impossible grant")
         if welcome.epoch > memory.epoch:
             out.alarm("old-store", memory.link, "the neighbour found this end's store to be old")
             memory.epoch = welcome.epoch
             memory.save(out)
+        for pad, ranges in zip(
+            memory.pads, (welcome.burnt_reads, welcome.burnt_writes), strict=True
+        ):
+            for each in ranges:
+                self._agreement.log.burn_range(
+                    pad, each.start, each.length, "the other end has no bits of it", out
+                )
         self._on_grant(welcome.granted, out)
+        memory.reader.welcomed(self._outcome.reader_start)
         self._step(Step.WELCOME_IN, out)
 
     # ---- inside -------------------------------------------------------------------------
@@ -184,6 +205,11 @@ class Greeting:
         self.phase = after(self.phase, step)
         if self.up:
             out.note("link-up", link=self._memory.link, epoch=self._memory.epoch)
+
+
+def _ranges(burnt: list[tuple[int, int]]) -> list[Range]:
+    # What is left out lies far above the grant, and is said when a session comes that near.
+    return [Range(start, length) for start, length in burnt[: limits.ENTRIES_PER_MESSAGE_MAX]]
 
 
 def _broken(what: str) -> PeerFault:

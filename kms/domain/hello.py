@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import attrs
 
-from kms.domain import wire
+from kms.domain import limits, wire
 from kms.domain.direction import Direction
 from kms.domain.linkmemory import LinkMemory
 from kms.domain.wire import Hello, PadState
@@ -45,6 +45,8 @@ class Outcome:
     reader_start: int
     writer_end: int
     reader_end: int
+    recorded: int
+    """the grant that the writer of the pad this end reads has recorded"""
     old: str
     """whose store is old and why; empty when none is"""
 
@@ -89,6 +91,8 @@ def settle(
         raise Refused("the hello is another node's or another link's")
     if theirs.secret_id != mine.secret_id:
         raise Refused("the two ends use different link secrets: bring the newest one to both")
+    if theirs.epoch > mine.epoch + limits.EPOCH_JUMP_MAX:
+        raise Refused("the neighbour's epoch is out of reach")
     old = _compare_logs(memory, mine, theirs, settled, hash_at)
     met = theirs.seen_boot == mine.boot and mine.seen_boot == theirs.boot
     continuous = met and not old
@@ -100,25 +104,36 @@ def settle(
         ends[direction] = max(at_writer.end, at_reader.end)
         if continuous:
             starts[direction] = max(at_writer.mark, at_reader.mark)
+            if starts[direction] > min(at_writer.granted, at_reader.granted):
+                raise Refused("a mark beyond its grant")
         else:
             starts[direction] = max(at_writer.granted, at_reader.granted)
             if at_writer.granted > at_reader.granted and not old:
                 old = "the reader recorded a lower grant than its writer"
+            if starts[direction] > min(at_writer.end, at_reader.end) and not old:
+                # Grants cover only what both ends held.
+                old = "one end lacks what was granted"
         if starts[direction] > ends[direction]:
             raise Refused("a mark beyond the end of its pad")
     confirmed, reported = memory.reader.confirmed, _of(theirs, memory.reader.direction).granted
     if not continuous and reported < confirmed and not old:
         old = "the writer recorded a lower grant than it had confirmed"
+    if max(ends.values()) > limits.PAD_OFFSET_MAX:
+        raise Refused("the pad's offsets are used up: bring another link secret")
+    epoch = max(mine.epoch, theirs.epoch) + (1 if old else 0)
+    if epoch > limits.EPOCH_MAX:
+        raise Refused("the link's epochs are used up: bring another link secret", doubt=True)
     cut = bool(old) and theirs.log_count < mine.log_count
     return Outcome(
         protocol=protocol,
         continuous=continuous,
-        epoch=max(mine.epoch, theirs.epoch) + (1 if old else 0),
+        epoch=epoch,
         cut_to=theirs.log_count if cut else None,
         writer_start=starts[memory.writer.direction],
         reader_start=starts[memory.reader.direction],
         writer_end=ends[memory.writer.direction],
         reader_end=ends[memory.reader.direction],
+        recorded=reported,
         old=old,
     )
 

@@ -22,6 +22,9 @@ HELD_BLOCKS_MAX: Final = 4096
 POOL_BYTES_MAX: Final = 1024 * MIB
 # Kept in each direction for the nodes' own frames: a drained link can still agree on a block.
 RESERVE_BYTES: Final = 8 * KIB
+# Of it, what messages about streams leave alone: else reconnections without blocks would use up
+# what agreement on the next block needs.
+STREAM_KEEP_BYTES: Final = RESERVE_BYTES // 2
 # Within the opened window, key draws leave this much for grants and acknowledgements.
 WINDOW_RESERVE_BYTES: Final = 2 * KIB
 # A window is at most this share of the level above the reserve: a crash burns at most a window.
@@ -64,6 +67,12 @@ MESSAGES_PER_FRAME_MAX: Final = 1024
 ENTRIES_PER_MESSAGE_MAX: Final = 512
 # Messages waiting for pad; past it the session is ended and resumed from the marks.
 OUTBOX_MESSAGES_MAX: Final = 65536
+# An epoch rises by one at a time: a neighbour that claims more than this is hostile or broken.
+EPOCH_JUMP_MAX: Final = 1024
+# The header's field; a link that ever gets here is stopped by name, not by an overflow.
+EPOCH_MAX: Final = 2**32 - 1
+# Offsets are 62 bits on the wire; a hello that claims more pad than this ever was is refused.
+PAD_OFFSET_MAX: Final = 2**61
 # Silence of a neighbour during the hello.
 HELLO_TIMEOUT_MS: Final = 10_000
 
@@ -132,6 +141,9 @@ REQUESTS_PER_APPLICATION_MAX: Final = 1000
 # Agreed Timeout when none, or more than the cap, is asked for.
 TIMEOUT_DEFAULT_MS: Final = 5_000
 TIMEOUT_MAX_MS: Final = 60_000
+# An application that hears from its peer that both are connected may ask for a key before its own
+# node has heard of it from the other: GET_KEY waits this long until it says 3.
+JOIN_UNDER_WAY_MS: Final = 1_000
 # Life of undelivered keys when none is asked for.
 TTL_DEFAULT_S: Final = 24 * 60 * 60
 TTL_MAX_S: Final = 30 * 24 * 60 * 60

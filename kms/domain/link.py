@@ -26,6 +26,7 @@ from kms.domain.meter import RateMeter
 from kms.domain.names import LinkId, NodeId, link_id
 from kms.domain.outbox import Outbox
 from kms.domain.outgoing import Outgoing
+from kms.domain.pad import Pad
 from kms.domain.records import BlockRecord, BlockState, LinkRecord, PadRecord
 from kms.domain.secret import Secret
 from kms.domain.session import Phase
@@ -109,6 +110,7 @@ class Link:
     def started(self, boot: int, out: Outbox) -> None:
         """``boot``: starts of this store, this one included."""
         self.greeting.boot = boot
+        self.agreement.log.started(out)
         self.intake.started(out)
 
     def secret_carried(self, event: SecretCarried, out: Outbox) -> None:
@@ -150,6 +152,7 @@ class Link:
 
     def want(self, length: int) -> None:
         need = length + limits.DRAW_OVERHEAD_BYTES
+        self.outgoing.make_room(length)
         if self.up and need > self._wanted:
             self._wanted = need
             self.send(Want(need, self.memory.writer.granted))
@@ -290,9 +293,24 @@ class Link:
             part = pad.opened(event.material, event.offset, event.bits)
             if part is not None and event.bits is None:
                 out.alarm("pad-unreadable", self.link, event.reason)
-                if pad is self.memory.reader:
-                    self.send(Burnt(part.start, part.length))
+            if pad.unreadable and not pad.opening:
+                self._burn_unreadable(pad, out)
         self.greeting.welcome_when_opened(out)
+
+    def _burn_unreadable(self, pad: Pad, out: Outbox) -> None:
+        """Blocks with a part that this end cannot read are burnt at both ends. The writer has not
+        heard of the grant yet, so it is told before that; the reader has, so windows begin anew,
+        and the welcome says what is burnt."""
+        log, reason = self.agreement.log, "unreadable at this end"
+        for part in pad.unreadable:
+            length = part.block_end - part.start
+            if pad is self.memory.reader:
+                pad.lost.append((part.start, length))
+                self.send(Burnt(part.start, length))
+            log.burn_range(pad, part.start, length, reason, out)
+        pad.unreadable.clear()
+        if pad is self.memory.writer:
+            self.greeting.windows_lost("granted pad is unreadable", out)
 
     # ---- time ---------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from kms.domain.effects import SendFrame
 from kms.domain.linkmemory import LinkMemory
 from kms.domain.outbox import Outbox
 from kms.domain.secret import Secret
-from kms.domain.wire import Grant, Message
+from kms.domain.wire import Burnt, Grant, Message, StreamMessage
 
 _ARRAY_HEADER_BYTES = 3
 
@@ -22,37 +22,52 @@ class Outgoing:
 
     def __init__(self, memory: LinkMemory) -> None:
         self._memory = memory
-        self._queue: deque[bytes] = deque()
         self._grants: deque[bytes] = deque()
+        """grants, and before each what is burnt of it: in order"""
+        self._agreement: deque[bytes] = deque()
+        self._streams: deque[bytes] = deque()
         self.frames = 0
         self.own_bytes = 0
         """pad spent on frames, not on key"""
 
     def __len__(self) -> int:
-        return len(self._queue) + len(self._grants)
+        return len(self._grants) + len(self._agreement) + len(self._streams)
 
     def put(self, message: Message) -> None:
-        queue = self._grants if isinstance(message, Grant) else self._queue
+        if isinstance(message, Grant | Burnt):
+            queue = self._grants
+        elif isinstance(message, StreamMessage):
+            queue = self._streams
+        else:
+            queue = self._agreement
         queue.append(wire.encode_one(message))
 
     @property
     def overflown(self) -> bool:
-        return len(self._queue) > limits.OUTBOX_MESSAGES_MAX
+        return len(self) > limits.OUTBOX_MESSAGES_MAX
 
     def clear(self) -> None:
-        self._queue.clear()
-        self._grants.clear()
+        for queue in (self._grants, self._agreement, self._streams):
+            queue.clear()
 
     def flush(self, session: int, out: Outbox) -> None:
         """As many queued messages as the window allows leave as frames."""
-        while self._queue or self._grants:
+        while len(self):
             packed = self._pack(limits.FRAME_SECRET_BYTES_MAX)
             if packed:
                 self._seal(packed, 0, session, out)
-            elif self._memory.writer.window.behind_a_hole():
+            elif self._starved() and self._memory.writer.window.behind_a_hole():
                 self._memory.writer.window.skip_run()
             else:
                 return
+
+    def make_room(self, length: int) -> None:
+        """The window begins with a run that gives ``length`` bytes, if it holds one: shorter runs
+        before a hole are burnt, or a large chunk would wait behind the hole for ever."""
+        window, need = self._memory.writer.window, length + limits.DRAW_OVERHEAD_BYTES
+        if window.longest_run() >= need:
+            while window.run() < need:
+                window.skip_run()
 
     def drawable(self) -> int:
         """Most key bytes that one draw gives now."""
@@ -63,29 +78,40 @@ class Outgoing:
     def draw(self, message: Message, length: int, session: int, out: Outbox) -> Secret | None:
         """A frame with ``message``, and the ``length`` pad bytes right behind it; None if the
         window or the reserve does not allow."""
-        window = self._memory.writer.window
-        while self.drawable() < length and window.behind_a_hole():
-            window.skip_run()
         if self.drawable() < length:
             return None
         return self._seal([wire.encode_one(message)], length, session, out)
 
     def _pack(self, bytes_max: int) -> list[bytes]:
         available = self._memory.writer.available() - limits.MAC_KEY_BYTES - _ARRAY_HEADER_BYTES
+        # Each kind keeps pad for those before it: streams leave what agreement needs to get the
+        # next block, agreement what a grant needs.
+        level = self._memory.writer.level()
+        kinds = (
+            (self._grants, available),
+            (self._agreement, available - limits.GRANT_KEEP_BYTES),
+            (
+                self._streams,
+                min(available - limits.GRANT_KEEP_BYTES, level - limits.STREAM_KEEP_BYTES),
+            ),
+        )
         packed: list[bytes] = []
-        room = min(available, bytes_max)
-        while self._grants and len(self._grants[0]) <= room:
-            packed.append(self._grants.popleft())
-            room -= len(packed[-1])
-        room = min(room, available - limits.GRANT_KEEP_BYTES - sum(map(len, packed)))
-        while (
-            self._queue
-            and len(self._queue[0]) <= room
-            and len(packed) < limits.MESSAGES_PER_FRAME_MAX
-        ):
-            packed.append(self._queue.popleft())
-            room -= len(packed[-1])
+        used = 0
+        for queue, most in kinds:
+            most = min(most, bytes_max)
+            while (
+                queue
+                and used + len(queue[0]) <= most
+                and len(packed) < limits.MESSAGES_PER_FRAME_MAX
+            ):
+                packed.append(queue.popleft())
+                used += len(packed[-1])
         return packed
+
+    def _starved(self) -> bool:
+        """Whether it is the window that holds something up, not the reserve."""
+        low = self._memory.writer.level() <= limits.STREAM_KEEP_BYTES + limits.DRAW_OVERHEAD_BYTES
+        return bool(self._grants or self._agreement or (self._streams and not low))
 
     def _seal(self, packed: list[bytes], draw: int, session: int, out: Outbox) -> Secret:
         """The frame is in ``out``; the drawn bytes behind it."""

@@ -15,7 +15,7 @@ the writer has recorded grant k; a writer that shows up with less has an old sto
 
 from kms.domain import limits
 from kms.domain.direction import Direction
-from kms.domain.effects import TakeMaterial
+from kms.domain.effects import TakeMaterial, WipeMaterial
 from kms.domain.extents import Extents, Part
 from kms.domain.names import LinkId, MaterialId
 from kms.domain.outbox import Outbox
@@ -37,6 +37,10 @@ class Pad:
         self.window = Window()
         self.use = 0.0
         """bytes used lately: halves about every ten seconds (see ``cool``)"""
+        self.unreadable: list[Part] = []
+        """parts that came back without bits, for the owner to act on"""
+        self.lost: list[tuple[int, int]] = []
+        """burnt stretches of the grant that is not told yet"""
         self._opening: dict[tuple[MaterialId, int], Part] = {}
 
     @property
@@ -85,18 +89,31 @@ class Pad:
 
     def opened(self, material: MaterialId, offset: int, bits: Secret | None) -> Part | None:
         """Puts what came back where it belongs. The part it was asked for as, or None if this
-        pad did not ask; without bits the part is burnt."""
+        pad did not ask; a part without bits is in ``unreadable``."""
         part = self._opening.pop((material, offset), None)
         if part is not None and bits is not None:
             self.window.add(part.start, bits)
+        elif part is not None:
+            self.unreadable.append(part)
         return part
 
-    def restart_at(self, offset: int) -> None:
-        """Both ends go on at ``offset``: all below is burnt. The caller saves the record."""
+    def restart_at(self, offset: int, out: Outbox) -> None:
+        """Both ends go on at ``offset``: all below is burnt, and what of it was never opened here
+        is unreadable with the batch (I6). The caller saves the record."""
         assert offset >= self.granted, "I1 a grant is never taken back"
+        for part in self.extents.parts(self.granted, offset):
+            out.add(WipeMaterial(material=part.material, offset=part.offset, length=part.length))
         self.window.advance(offset)
-        self.granted = self.confirmed = offset
+        self.granted = offset
         self.extents.end = max(self.extents.end, offset)
+
+    def burnt(self) -> list[tuple[int, int]]:
+        """Start and length of what this end has no bits of, as far as the other may not know."""
+        return self.lost + [
+            (each.start, each.length)
+            for each in self.extents
+            if each.material is None and each.end > self.granted
+        ]
 
 
 class WriterPad(Pad):
@@ -145,13 +162,16 @@ class ReaderPad(Pad):
         to have recorded the last one. ``settled_end``: appends below it are durable at both
         ends."""
         target = self.target()
-        if self.opening or self.granted - self.mark >= max(target // 2, min(self.wanted, target)):
+        held = self.window.held
+        if self.opening or held >= max(target // 2, min(self.wanted, target)):
             return
-        if self._told > self.confirmed and self.mark <= self.confirmed:
+        # With nothing left to use the writer could prove nothing: what was granted was burnt.
+        if self._told > self.confirmed and self.mark <= self.confirmed and held:
             return
         reached = self.extents.step(self.granted, target, settled_end)
         if reached > self.granted:
-            self.confirmed = self._told
+            if self.mark > self.confirmed:
+                self.confirmed = max(self.confirmed, self._told)
             self.raise_to(reached, out)
 
     def recorded(self, granted: int) -> None:
@@ -166,7 +186,13 @@ class ReaderPad(Pad):
     def told(self) -> None:
         """The neighbour is being told the grant."""
         self._told = self.granted
+        self.lost.clear()
 
-    def resume(self) -> None:
-        """A session begins: the welcome tells the grant."""
-        self._told = 0
+    def resume(self, recorded: int) -> None:
+        """A session begins: the writer says that it has recorded this grant, the welcome will tell
+        the present one, and what was wanted will be said again."""
+        self.confirmed, self._told, self.wanted = recorded, 0, 0
+
+    def welcomed(self, start: int) -> None:
+        """The writer's welcome came: it has recorded where this session starts."""
+        self.confirmed = max(self.confirmed, start)

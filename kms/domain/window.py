@@ -37,13 +37,16 @@ class Window:
         self.mark = mark
         """I1: the next offset that may still be used; only grows"""
         self._pieces: list[_Piece] = []
+        self._held = 0
+        self._run: int | None = 0
+        """length of the first run; None: to be counted"""
         self.burnt_bytes = 0
         """skipped without use"""
 
     @property
     def held(self) -> int:
         """Bytes ready, in one run or several."""
-        return sum(piece.end - piece.first for piece in self._pieces)
+        return self._held
 
     def add(self, start: int, bits: Secret) -> None:
         """The bytes at ``start`` are ready, ``bits`` is wiped; what is below the mark is burnt."""
@@ -56,21 +59,55 @@ class Window:
         assert at == 0 or self._pieces[at - 1].end <= start, "I1 pad opened twice"
         assert at == len(self._pieces) or piece.end <= self._pieces[at].start, "I1 opened twice"
         self._pieces.insert(at, piece)
+        self._held += piece.end - piece.first
+        self._run = None
 
     def run(self) -> int:
         """Bytes ready in one run from the first ready one on."""
+        if self._run is None:
+            self._run = self._count_run()
+        return self._run
+
+    def _count_run(self) -> int:
         if not self._pieces:
             return 0
         end = self._pieces[0].end
         for piece in self._pieces[1:]:
-            if piece.start != end:
+            if piece.first != end:
                 break
             end = piece.end
         return end - self._pieces[0].first
 
+    def longest_run(self) -> int:
+        """Bytes of the longest run."""
+        longest, start, end = 0, 0, -1
+        for piece in self._pieces:
+            if piece.first != end:
+                start = piece.first
+            end = piece.end
+            longest = max(longest, end - start)
+        return longest
+
     def behind_a_hole(self) -> bool:
         """Whether more bytes are ready after the first run."""
         return self.held > self.run()
+
+    def drop(self, start: int, end: int) -> None:
+        """The bytes from ``start`` up to ``end`` are burnt; the mark stays."""
+        kept: list[_Piece] = []
+        for piece in self._pieces:
+            first, last = max(piece.first, start), min(piece.end, end)
+            if first >= last:
+                kept.append(piece)
+                continue
+            for low, high in ((piece.first, first), (last, piece.end)):
+                if low < high:
+                    bits = piece.bits[low - piece.start : high - piece.start]
+                    kept.append(_Piece(start=low, bits=bits, first=low))
+            piece.drop_below(piece.end)
+            self.burnt_bytes += last - first
+            self._held -= last - first
+        self._pieces, self._run = kept, None
 
     def skip_run(self) -> None:
         """The first run is burnt: the next one begins behind the hole."""
@@ -110,10 +147,15 @@ class Window:
             return
         self.burnt_bytes += mark - self.mark - used
         self.mark = mark
-        gone = 0
+        gone = dropped = 0
         for piece in self._pieces:
             if piece.first >= mark:
                 break
+            before = piece.first
             piece.drop_below(mark)
+            dropped += piece.first - before
             gone += piece.first == piece.end
         del self._pieces[:gone]
+        self._held -= dropped
+        if self._run is not None:
+            self._run = self._run - dropped if dropped < self._run else None

@@ -29,6 +29,16 @@ Text = Annotated[str, Meta(max_length=200)]
 _ENTRIES = Meta(max_length=limits.ENTRIES_PER_MESSAGE_MAX)
 
 
+class Range(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """A stretch of a pad."""
+
+    start: Offset
+    length: Count
+
+
+Ranges = Annotated[list[Range], _ENTRIES]
+
+
 class PadState(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """What one end knows of one pad."""
 
@@ -50,7 +60,7 @@ class Hello(Struct, array_like=True, frozen=True, tag=1, forbid_unknown_fields=T
     epoch: U32
     secret_id: Annotated[str, Meta(max_length=32)]
     """newest secret used"""
-    log_count: Count
+    log_count: Offset
     log_hash: Hash
     from_leader: PadState
     to_leader: PadState
@@ -61,11 +71,15 @@ class Welcome(Struct, array_like=True, frozen=True, tag=2, forbid_unknown_fields
 
     protocol: Annotated[str, Meta(max_length=16)]
     epoch: U32
-    log_count: Count
+    log_count: Offset
     start: Offset
     """first offset, in the pad that the sender reads, that may still be used"""
     granted: Offset
     """the sender's grant for that pad"""
+    burnt_reads: Ranges
+    """what the sender has no bits of, in the pad that it reads"""
+    burnt_writes: Ranges
+    """likewise in the pad that it writes"""
 
 
 class Grant(Struct, array_like=True, frozen=True, tag=3, forbid_unknown_fields=True):
@@ -88,7 +102,7 @@ class Offer(Struct, array_like=True, frozen=True, tag=4, forbid_unknown_fields=T
 
 class AppendEntry(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     block_id: UUIDBytes
-    seq: Count
+    seq: Offset
     to_leader: bool
     start: Offset
     length: Count
@@ -104,8 +118,8 @@ class Appended(Struct, array_like=True, frozen=True, tag=6, forbid_unknown_field
     """The follower has appended up to ``count`` entries, durably. ``missing``: of these, the
     ones whose block it no longer holds: burnt at both ends."""
 
-    count: Count
-    missing: Annotated[list[Count], _ENTRIES]
+    count: Offset
+    missing: Annotated[list[Offset], _ENTRIES]
 
 
 class Differ(Struct, array_like=True, frozen=True, tag=7, forbid_unknown_fields=True):
@@ -115,7 +129,7 @@ class Differ(Struct, array_like=True, frozen=True, tag=7, forbid_unknown_fields=
 
 
 class Burnt(Struct, array_like=True, frozen=True, tag=8, forbid_unknown_fields=True):
-    """The sender cannot read this range of the pad it reads: never granted, never used."""
+    """The sender has no bits of this range of the pad it reads: never granted, never used."""
 
     start: Offset
     length: Count

@@ -67,7 +67,8 @@ class History:
 
     def live(self, actions: int) -> None:
         menu: list[tuple[int, Callable[[], None]]] = [
-            (40, self.deliver),
+            (60, self.deliver),
+            (5, self.settle),
             (12, self.block),
             (4, self.late_block),
             (6, self.time),
@@ -101,6 +102,9 @@ class History:
         name = self.random.choice((ALICE, BOB))
         if self.world.sites[name].inbox:
             self.world.step(name, self.random.choice((1, 1, 2, 3, 10)))
+
+    def settle(self) -> None:
+        self.world.settle()
 
     def block(self) -> None:
         self._number += 1

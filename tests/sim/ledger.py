@@ -134,14 +134,14 @@ class Ledger:
 def still_readable(site: Site) -> list[str]:
     """I6: materials with bits on the disk that no record says are still to be used."""
     runs = [each for each in site.disk.records.values() if isinstance(each, KeyRunRecord)]
-    wanted = {run.material for run in runs if run.material is not None}
+    wanted: set[str | None] = {run.material for run in runs if run.material is not None}
     for link in site.node.links.values():
         wanted.add(link.memory.hash_key)
         wanted.update(held.record.material for held in link.agreement.held.values())
         for pad in link.memory.pads:
             for extent in pad.extents:
                 wanted.add(extent.material)
-    found = [
+    found: list[str] = [
         name
         for name, gone in site.disk.gone.items()
         if name not in wanted and not all(gone)
