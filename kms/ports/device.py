@@ -33,7 +33,8 @@ class Intake(Protocol):
 
     async def block(self, block: DeviceBlock) -> None:
         """The block is durable, or was refused for a reason the node logged (a duplicate, an
-        alarm). Either way the adapter goes on. The node owns ``bits`` from the call on."""
+        alarm). Either way the adapter goes on. The node owns ``bits`` from the call on. An
+        adapter may have a few calls under way at once, each after ``room`` of its own."""
         ...
 
     def up(self) -> None:

@@ -25,10 +25,12 @@ from kms.adapters.etsi004_binary import (
 from kms.adapters.qkd_socket import FAULTS, Connections
 from kms.adapters.qkd_socket.backoff import Backoff
 from kms.adapters.qkd_socket.cursor import AHEAD_MAX, CIRCLE, RECENT_MAX, TRIES_MAX, Cursor
+from kms.adapters.qkd_socket.device import HANDED_OVER_MAX
 from kms.adapters.qkd_socket.faults import REASON_LENGTH_MAX
 from kms.domain.errors import LocalFault
 from kms.domain.secret import Secret
 from kms.domain.status import QoS, Status
+from kms.ports.device import DeviceBlock
 from tests.adapters.scripted_qkd import (
     CHUNK,
     STREAM,
@@ -43,6 +45,7 @@ from tests.adapters.scripted_qkd import (
     opening,
     playing,
 )
+from tests.contract.device_intake import Block, Down
 
 DAY_S = 24 * 60 * 60.0
 
@@ -508,6 +511,44 @@ async def test_nothing_is_asked_of_the_device_while_the_node_is_full(
 
         scene.intake.drain()
         await scene.intake.until_blocks(1)
+
+
+async def test_a_slow_disk_holds_up_the_device_only_after_a_few_blocks(
+    clock: trio.testing.MockClock,
+) -> None:
+    qkd = ScriptedQKD(honest)
+    durable = trio.Event()
+    async with playing(qkd) as scene:
+        take = scene.intake.block
+
+        async def slowly(block: DeviceBlock) -> None:
+            await take(block)
+            await durable.wait()
+
+        scene.intake.block = slowly  # type: ignore[method-assign]
+        await trio.sleep(DAY_S)
+
+        assert HANDED_OVER_MAX == len(scene.intake.blocks) == len(qkd.indexes)
+
+        durable.set()
+        await scene.intake.until_blocks(3 * HANDED_OVER_MAX)
+
+
+async def test_a_fault_is_told_after_the_blocks_before_it(clock: trio.testing.MockClock) -> None:
+    async with playing(ScriptedQKD(answering(key(0), b"garbage" * 9))) as scene:
+        take = scene.intake.block
+
+        async def slowly(block: DeviceBlock) -> None:
+            await trio.sleep(DAY_S / 2)
+            await take(block)
+
+        scene.intake.block = slowly  # type: ignore[method-assign]
+        await scene.intake.until(lambda: bool(scene.intake.faults), timeout_s=DAY_S)
+
+    told = [each for each in scene.intake.story if isinstance(each, Block | Down)]
+
+    assert isinstance(told[0], Block)
+    assert told[1] == Down("garbage")
 
 
 async def test_no_fault_tells_key_bits(clock: trio.testing.MockClock) -> None:

@@ -1,4 +1,8 @@
-"""The loop: open the stream, ask, check, hand over; report, wait, begin again."""
+"""The loop: open the stream, ask, check, hand over; report, wait, begin again.
+
+While the node makes a few blocks durable the next is asked for: one commit serves several blocks,
+and neither the device nor the disk waits for the other. A fault is told after the blocks before it.
+"""
 
 from random import Random
 from typing import Final, Never
@@ -23,7 +27,7 @@ from kms.adapters.qkd_socket.line import Connect, Line, dial
 from kms.adapters.qkd_socket.metadata import METADATA_BYTES_OFFERED, read_metadata
 from kms.adapters.qkd_socket.sanity import CHECKED_BYTES_MIN, Sanity
 from kms.domain.errors import DeviceFault
-from kms.domain.gather import Gatherer, Piece
+from kms.domain.gather import Gathered, Gatherer, Piece
 from kms.domain.names import BlockId, DeviceId
 from kms.domain.status import QoS, Status
 from kms.ports.device import DeviceBlock, DeviceStatistics, Intake
@@ -47,6 +51,8 @@ the stream any more: the way out is the same, to open it again."""
 _NOT_ABOUT_THE_KEY = frozenset({"refused", *_GET_KEY_REFUSALS.values()})
 """Faults that say nothing about the index asked."""
 
+# Blocks that the node is making durable: what a crash loses at most, and what memory holds.
+HANDED_OVER_MAX: Final = 4
 # A device that repeats itself this often without a new key between is out of step with us.
 DUPLICATES_MAX: Final = 8
 
@@ -90,15 +96,30 @@ class QKDSocketDevice:
             try:
                 await self._open()
                 self._report.up(intake)
-                while True:
-                    await intake.room(self._gatherer.block_bytes)
-                    await self._fetch(intake)
+                raise await self._feed(intake)
             except DeviceFault as fault:
                 self._report.down(intake, fault)
             finally:
                 self._report.connected = False
                 await self._line.aclose()
             await trio.sleep(self._backoff.next_s())
+
+    async def _feed(self, intake: Intake) -> DeviceFault:
+        """The fault that ended it; every block before it is with the node."""
+        places = trio.Semaphore(HANDED_OVER_MAX)
+        async with trio.open_nursery() as handing_over:
+            while True:
+                await places.acquire()
+                await intake.room(self._gatherer.block_bytes)
+                try:
+                    block = await self._fetch()
+                except DeviceFault as fault:
+                    return fault
+                if block is None:
+                    places.release()
+                else:
+                    await handing_over.start(self._hand_over, intake, block, places)
+        raise AssertionError("the loop ends by its return")
 
     async def _open(self) -> None:
         """The device has our stream open. Raises ``DeviceFault``."""
@@ -127,8 +148,9 @@ class QKDSocketDevice:
                 f"keys of {answer.qos.key_chunk_size} B, not {config.key_chunk_size} B",
             )
 
-    async def _fetch(self, intake: Intake) -> None:
-        """One GET_KEY, and what its status asks for. Raises ``DeviceFault``."""
+    async def _fetch(self) -> Gathered | None:
+        """One GET_KEY, and what its status asks for; the block that it completes, if it does.
+        Raises ``DeviceFault``."""
         try:
             piece = await self._ask()
         except DeviceFault as fault:
@@ -138,10 +160,17 @@ class QKDSocketDevice:
         if piece is None:
             # Never at the line's speed: a device could make us spin on empty answers.
             await trio.sleep(self._poll.next_s())
-            return
+            return None
         self._poll.reset()
         self._backoff.reset()
-        await self._hand_over(intake, piece)
+        block = self._gatherer.add(piece)
+        if block is not None and self._config.key_chunk_size < CHECKED_BYTES_MIN:
+            try:
+                self._sanity.check(block.bits)
+            except DeviceFault:
+                block.bits.wipe()
+                raise
+        return block
 
     async def _ask(self) -> Piece | None:
         """The key at the cursor, checked; None if there is none to take."""
@@ -215,18 +244,18 @@ class QKDSocketDevice:
             )
         self._metadata_offered = needed
 
-    async def _hand_over(self, intake: Intake, piece: Piece) -> None:
-        """The block that the piece completes, if it does, is with the node."""
-        block = self._gatherer.add(piece)
-        if block is None:
-            return
-        if self._config.key_chunk_size < CHECKED_BYTES_MIN:
-            try:
-                self._sanity.check(block.bits)
-            except DeviceFault:
-                block.bits.wipe()
-                raise
+    async def _hand_over(
+        self,
+        intake: Intake,
+        block: Gathered,
+        places: trio.Semaphore,
+        *,
+        task_status: trio.TaskStatus[None],
+    ) -> None:
+        """The block is with the node, and its place is free. Started once the node has it, so
+        that blocks come in the device's order, each before room for the next is asked."""
         size = len(block.bits)
+        task_status.started()
         await intake.block(
             DeviceBlock(
                 block_id=block.block_id,
@@ -236,4 +265,5 @@ class QKDSocketDevice:
                 age_ms=block.age_ms,
             )
         )
+        places.release()
         self._report.handed_over(size)
