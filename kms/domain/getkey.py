@@ -3,7 +3,8 @@
 Rules: a chunk leaves only to the stream's own application (I3), only when both ends hold it durably
 (I5), recorded and journalled before (I11), never from a link under alarm (I13). An unknown KSID and
 somebody else's are told apart by nothing in the answer. A request that cannot be met now waits, at
-most the agreed Timeout, then says what was lacking: 2 key, 6 time.
+most the agreed Timeout, then says what was lacking: 2 key, 6 time. Before the peer application is
+there it waits a moment only, then says 3: news of the peer may be under way from the other node.
 """
 
 from kms.domain import limits
@@ -48,21 +49,20 @@ class Reading:
         if stream is None or not self._reads(stream, event):
             self._refuse(event, Status.PEER_NOT_CONNECTED, UNKNOWN, out)
             return
-        if not stream.record.remote_joined:
-            message = "the peer application has not opened the stream yet"
-            self._refuse(event, Status.PEER_NOT_CONNECTED, message, out)
-            return
+        timeout_ms = stream.record.qos.timeout
+        joined = stream.record.remote_joined
+        patience_ms = timeout_ms if joined else min(timeout_ms, limits.JOIN_UNDER_WAY_MS)
         waiting = Waiting(
             request_id=event.request_id,
             caller=event.caller,
             ksid=request.ksid,
             request=request,
-            deadline_ms=out.now.mono_ms + stream.record.qos.timeout,
+            deadline_ms=out.now.mono_ms + patience_ms,
+            spare_ms=timeout_ms - patience_ms,
         )
         # Those who came first are served first; an index of one's own overtakes nobody.
-        if (request.index is not None or not stream.gets) and self._serve(
-            stream, waiting, request, out
-        ):
+        first = request.index is not None or not stream.gets
+        if joined and first and self._serve(stream, waiting, request, out):
             self._supply.consider(stream, out.now.mono_ms)
             return
         crowd = self._register.crowd(event.caller, stream)
@@ -74,6 +74,8 @@ class Reading:
 
     def serve(self, stream: Stream, out: Outbox) -> None:
         """Requests that can be answered now are, in the order in which they came."""
+        if not stream.record.remote_joined:
+            return
         for waiting in list(stream.gets.values()):
             assert isinstance(waiting.request, GetKey), "openings wait elsewhere"
             self._serve(stream, waiting, waiting.request, out)
@@ -99,6 +101,14 @@ class Reading:
     def timed_out(self, waiting: Waiting, out: Outbox) -> None:
         """The Timeout is over: the answer says what was lacking."""
         stream = self._register.streams[waiting.ksid]
+        if not stream.record.remote_joined:
+            message = "the peer application has not opened the stream yet"
+            reply = KeyReply(status=Status.PEER_NOT_CONNECTED, message=message)
+            self._register.answer(waiting, reply, out)
+            return
+        if waiting.spare_ms:
+            self._register.extend(waiting)
+            return
         channel = self._register.channel(stream)
         status, message = Status.TIMEOUT, "no key within the agreed Timeout"
         if channel is None or not channel.up:

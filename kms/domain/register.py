@@ -159,6 +159,12 @@ class Register:
         place[waiting.request_id] = waiting
         self.due.set(("request", waiting.request_id), waiting.deadline_ms)
 
+    def extend(self, waiting: Waiting) -> None:
+        """The request waits on, by what it has to spare."""
+        waiting.deadline_ms += waiting.spare_ms
+        waiting.spare_ms = 0
+        self.due.set(("request", waiting.request_id), waiting.deadline_ms)
+
     def answer(self, waiting: Waiting, reply: Reply, out: Outbox) -> None:
         """The request has its answer and waits no longer."""
         self.unwait(waiting)

@@ -65,6 +65,8 @@ class Waiting:
     ksid: KSID
     request: OpenConnect | GetKey
     deadline_ms: int
+    spare_ms: int = 0
+    """what is added to the deadline once the peer application is there"""
     hung_up: bool = False
     """nobody hears the answer; what the request began goes on"""
 
@@ -76,6 +78,7 @@ class Stream:
         "confirmed",
         "delivered",
         "gets",
+        "heard_index",
         "openings",
         "pace",
         "record",
@@ -103,6 +106,8 @@ class Stream:
         """this end heard of it from the neighbour in this session"""
         self.confirmed = record.remote_joined or record.next_index > 0
         """the neighbour has held it, so an end of it is an end, not a withdrawal"""
+        self.heard_index = 0
+        """what the neighbour's last mark of this session said: it never says less"""
         self.wanted_said = 0
         self.pace = Pace(record.qos, now.mono_ms)
         self.delivered = 0

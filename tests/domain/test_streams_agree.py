@@ -104,7 +104,10 @@ def test_a_store_from_before_the_stream_gets_it_again() -> None:
     pair.crash(B, backup)
     relink(pair)
 
-    assert pair.status(A, pair.get(A)) is Status.PEER_NOT_CONNECTED
+    early = pair.get(A)
+    pair.pass_ms(limits.JOIN_UNDER_WAY_MS)
+
+    assert pair.status(A, early) is Status.PEER_NOT_CONNECTED
     assert pair.status(B, pair.open(B, BEN, KNOWN)) is Status.SUCCESS
 
     pair.settle()

@@ -12,7 +12,7 @@ from kms.domain.metadata import METADATA_BYTES_MAX
 from kms.domain.records import KeyRunRecord
 from kms.domain.requests import KeyReply
 from kms.domain.status import QoS, Status
-from tests.domain.streams_play import ANN, EVE, KNOWN, A, B, Pair, key_of
+from tests.domain.streams_play import ANN, BEN, EVE, KNOWN, A, B, Pair, key_of
 
 JSON = QoS(metadata_mimetype="application/json")
 
@@ -83,9 +83,46 @@ def test_before_the_peer_has_joined_the_answer_is_3() -> None:
     opening = pair.open(A, ANN)
     pair.settle()
     ksid = pair.a.answers[opening].ksid  # type: ignore[union-attr]
+    early, never = pair.get(A, ksid=ksid), pair.get(B, ksid=ksid)
+    at_once = pair.status(A, early)
+    pair.pass_ms(limits.JOIN_UNDER_WAY_MS)
 
-    assert pair.status(A, pair.get(A, ksid=ksid)) is Status.PEER_NOT_CONNECTED
-    assert pair.status(B, pair.get(B, ksid=ksid)) is Status.PEER_NOT_CONNECTED
+    assert (None, Status.PEER_NOT_CONNECTED) == (at_once, pair.status(A, early))
+    assert pair.status(B, never) is Status.PEER_NOT_CONNECTED
+
+
+def test_a_key_asked_for_while_news_of_the_peer_is_under_way_is_delivered() -> None:
+    """The peer application has its answer, and tells ours before its node has told our node."""
+    pair = Pair()
+    opening = pair.open(A, ANN)
+    pair.settle()
+    ksid = pair.a.answers[opening].ksid  # type: ignore[union-attr]
+    joined = pair.open(B, BEN, ksid)
+    early = pair.get(A, ksid=ksid)
+    before = (pair.status(B, joined), pair.status(A, early))
+    pair.settle()
+
+    assert (Status.SUCCESS, None) == before
+    assert pair.status(A, early) is Status.SUCCESS
+
+
+def test_a_request_that_came_before_the_peer_has_its_whole_timeout() -> None:
+    pair = Pair()
+    for end in pair.ends.values():
+        end.channel.window = 0
+    opening = pair.open(A, ANN)
+    pair.settle()
+    ksid = pair.a.answers[opening].ksid  # type: ignore[union-attr]
+    early = pair.get(A, ksid=ksid)
+    pair.open(B, BEN, ksid)
+    pair.settle()
+    pair.pass_ms(limits.JOIN_UNDER_WAY_MS)
+    waits = pair.status(A, early)
+    pair.pass_ms(limits.TIMEOUT_DEFAULT_MS - limits.JOIN_UNDER_WAY_MS - 1)
+    still = pair.status(A, early)
+    pair.pass_ms(1)
+
+    assert [None, None, Status.TIMEOUT] == [waits, still, pair.status(A, early)]
 
 
 def test_an_index_is_delivered_once_at_each_side() -> None:
