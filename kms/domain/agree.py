@@ -13,9 +13,10 @@ a reconnection the two compare them:
 
 Above ``agreed`` the designating end takes back what it made: it was delivered nowhere, for it
 delivers only what was acknowledged, and the other end never had it. An end that has less than
-``agreed`` has an old store: for it the chunks between are lost. Nobody goes below what was ever
-acknowledged, so no index is made twice that an application may have had (I2), whichever store is
-restored from a backup.
+``agreed`` has an old store: for it the chunks between are lost. The receiving end delivers as soon
+as it has stored, and a restored store forgets both, so after *its* restart nothing is taken back:
+what it does not hold is lost at both ends, and the next index is a new one. So no index is made
+twice that an application may have had (I2), whichever store is restored from a backup.
 """
 
 import attrs
@@ -205,7 +206,9 @@ class Agreement:
             ),
         )
         stream.repace(out.now)
-        if not stream.synced:
+        if not stream.synced and stream.record.designates:
+            self._give_up(stream, message.next_index, out)
+        if not stream.synced or not stream.record.designates:
             self._catch_up(stream, message.next_index, out)
 
     def _on_verdict(self, link: LinkId, message: Verdict, out: Outbox) -> None:
@@ -218,7 +221,7 @@ class Agreement:
             joined = message.joined or (stream.synced and stream.record.remote_joined)
             stream.record = attrs.evolve(stream.record, remote_joined=joined)
             # How far the neighbour is with it, its mark behind the verdict says.
-            stream.confirmed = True
+            stream.confirmed = stream.continuous = True
             self._register.touch(stream)
             self._opening.agreed(stream, out)
         elif stream.confirmed:
@@ -236,7 +239,7 @@ class Agreement:
             if buried is not None and buried.record.link == link and not message.closed:
                 self._speech.say_closed(buried.record)
             return
-        if not stream.confirmed:
+        if not (stream.confirmed and stream.continuous):
             # Perhaps the neighbour means another stream of that KSID: the verdict will say.
             return
         self._check_mark(stream, message)
@@ -247,7 +250,9 @@ class Agreement:
         if not stream.synced:
             self._catch_up(stream, message.next_index, out)
             stream.synced = True
-        elif stream.record.designates and message.next_index > stream.record.acked_index:
+        elif not stream.record.designates:
+            self._lose_to(stream, message.next_index, out)
+        elif message.next_index > stream.record.acked_index:
             stream.record = attrs.evolve(stream.record, acked_index=message.next_index)
         if not stream.said:
             self._speech.say_now(stream)
@@ -269,7 +274,8 @@ class Agreement:
         if not stream.synced:
             return
         # Not the acknowledged index: a neighbour with an old store says less until it hears ours.
-        if not stream.heard_index <= message.next_index <= record.next_index:
+        high = record.next_index if record.designates else limits.INDEX_MAX + 1
+        if not stream.heard_index <= message.next_index <= high:
             raise _fault(f"a mark at {message.next_index} of stream {stream.ksid}")
         if record.remote_joined and not message.joined and not message.closed:
             raise _fault(f"the application of stream {stream.ksid} left without closing it")
@@ -353,6 +359,21 @@ class Agreement:
         self._lose_to(stream, agreed, out)
         stream.record = attrs.evolve(stream.record, acked_index=agreed)
         self._register.touch(stream)
+
+    def _give_up(self, stream: Stream, held: int, out: Outbox) -> None:
+        """The receiving end has restarted: what it does not hold is lost, and never made again."""
+        record = stream.record
+        kept = max(held, record.acked_index)
+        if kept < record.next_index:
+            self._register.destroy(
+                stream,
+                stream.runs.spans(KeyState.PRE_ACTIVATION, kept),
+                KeyEvent.DESTROY,
+                reason="lost when the other end restarted",
+                out=out,
+            )
+            stream.record = attrs.evolve(record, acked_index=record.next_index)
+            self._register.touch(stream)
 
     def _take_back(self, stream: Stream, first: int, out: Outbox) -> None:
         """Chunks from ``first`` on, which only this end holds, were never made."""

@@ -87,6 +87,7 @@ class Register:
             stream = Stream(record, KeyRuns(record.ksid, mine), now)
             assert stream.runs.end == record.next_index, "runs and record are of one transaction"
             stream.saved = record
+            stream.continuous = False
             stream.runs.awake(now, stream.ttl_ms)
             self._index(stream)
         assert not runs, "runs of a stream that is not recorded"

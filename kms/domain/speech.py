@@ -3,7 +3,8 @@
 Rules: a stream is said as one ``Mark`` per batch however often it changed in it, and always as it
 is when the ``Mark`` is made; other messages about a stream never overtake its mark; at most
 ``MARKS_PER_BATCH_MAX`` leave in one batch. A mark names a KSID only, so it is said, and believed,
-only of streams whose two applications both ends have compared; others are announced (I3).
+only of streams whose two applications both ends have compared; others are announced (I3), and so
+are all after a restart: it is how the other end learns that this store may be an older one.
 
 Theory of operation: a session forgets nothing but may end at any time, so after each hello every
 stream is said again, then ``Marked``. An acknowledgement is the same message: it leaves with the
@@ -146,12 +147,13 @@ class Speech:
             stream = self._register.streams.get(ksid)
             if first is not None:
                 channel.send(first)
-            elif stream is not None and stream.confirmed:
+            elif stream is not None and stream.confirmed and stream.continuous:
                 self._say(channel, stream)
         channel.send(message)
 
     def _say(self, channel: Channel, stream: Stream) -> None:
-        channel.send(mark_of(stream) if stream.confirmed else announcement(stream))
+        known = stream.confirmed and stream.continuous
+        channel.send(mark_of(stream) if known else announcement(stream))
         stream.said = True
 
 

@@ -76,6 +76,7 @@ class Stream:
 
     __slots__ = (
         "confirmed",
+        "continuous",
         "delivered",
         "gets",
         "heard_index",
@@ -106,6 +107,9 @@ class Stream:
         """this end heard of it from the neighbour in this session"""
         self.confirmed = record.remote_joined or record.next_index > 0
         """the neighbour has held it, so an end of it is an end, not a withdrawal"""
+        self.continuous = True
+        """False from a restart on until the neighbour has heard of the restart: a restored store
+        may have forgotten chunks that it delivered"""
         self.heard_index = 0
         """what the neighbour's last mark of this session said: it never says less"""
         self.wanted_said = 0

@@ -182,6 +182,8 @@ class Pair:
         self.ledger: dict[tuple[KSID, int], bytes] = {}
         """I2: what was delivered, whoever came first"""
         self.delivered: list[tuple[NodeId, KSID, int]] = []
+        self.unreadable: dict[NodeId, set[MaterialId]] = {}
+        """what a restored end cannot read: the application gets an error"""
         self._requests = 0
         self._ksids: dict[int, KSID] = {}
         self.tell_network()
@@ -282,9 +284,7 @@ class Pair:
         """``kill -9`` and a new process, on this disk or an older one; the link is down."""
         self.cut()
         end = self.ends[node]
-        names = end.disk.names
         end.disk = disk or end.disk
-        end.disk.names |= names
         end.boot()
         event = NetworkChanged(
             neighbours=frozenset(self.ends), directory=DIRECTORY, policy=POLICY
@@ -386,6 +386,8 @@ class Pair:
 
     def _deliver(self, end: End, effect: DeliverKey) -> None:
         assert not end.channel.alarmed, "I13 served under alarm"
+        if effect.material in self.unreadable.get(end.node, ()):
+            return
         bits = end.disk.read(effect.material, effect.offset, effect.length)
         place = (self._ksids[effect.request_id], effect.index)
         assert self.ledger.setdefault(place, bits) == bits, "I2 both ends deliver the same key"

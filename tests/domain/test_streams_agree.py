@@ -74,7 +74,10 @@ def test_a_crash_of_one_end_loses_only_what_was_under_way(node: str) -> None:
     pair.crash(node)  # type: ignore[arg-type]
     relink(pair)
 
-    assert [pair.read(A), pair.read(B, 4)] == [4, 4]
+    index = pair.read(A)
+
+    assert index == {A: 4, B: 8}[node]  # type: ignore[index]
+    assert pair.read(B, index) == index
 
 
 @pytest.mark.parametrize("node", [A, B])
@@ -221,8 +224,6 @@ def state_of(pair: Pair) -> object:
         (designation(), 63),
         (designation(), None),
         (Designate(ksid=bytes(16), first=0, count=1, chunk_bytes=32), 32),
-        (mark(5), None),
-        (mark(2**32 - 1), None),
         (mark(4, joined=False), None),
         (mark(4), 32),
         (mark(4, ksid=bytes(16)), None),
@@ -262,10 +263,30 @@ def test_the_end_that_designates_takes_no_designation() -> None:
         )
 
 
-def test_the_acknowledgement_of_less_than_before_is_the_neighbours_fault() -> None:
+@pytest.mark.parametrize("held", [3, 5, 2**32 - 1])
+def test_the_acknowledgement_of_less_than_before_or_of_too_much_is_the_neighbours_fault(
+    held: int,
+) -> None:
     pair = Pair().established()
     with pytest.raises(PeerFault):
-        pair.batch(A, lambda streams, out: streams.on_message(LINK, mark(3), None, out))
+        pair.batch(A, lambda streams, out: streams.on_message(LINK, mark(held), None, out))
+
+
+def test_an_old_store_never_gets_a_new_key_at_an_index_that_it_delivered() -> None:
+    """I2: Bob delivers at once, his acknowledgement is lost, and so is his memory of it."""
+    pair = with_a_designation_under_way()
+    backup = pair.b.disk.copy()
+    pair.hear(B, 10)
+
+    assert pair.read(B, 4) == 4
+
+    pair.crash(B, backup)
+    relink(pair)
+    index = pair.read(A)
+
+    assert index == 8
+    assert pair.status(A, pair.get(A, 4)) is Status.INSUFFICIENT_KEY
+    assert pair.read(B, 8) == 8
 
 
 def test_a_message_before_the_hello_is_the_neighbours_fault() -> None:
