@@ -41,7 +41,7 @@ class NetworkChanged:
 
 @attrs.frozen(kw_only=True)
 class SecretCarried:
-    """An operator brought a link's secret (design "Bootstrap").
+    """An operator brought a link's secret (docs/protocol.md, 3).
 
     ``bits``: 32 bytes of hash key, then two halves of pad, from the leader first.
     """

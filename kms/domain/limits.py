@@ -41,7 +41,7 @@ ALARM_CLEAR_BLOCKS: Final = 3
 GRANT_KEEP_BYTES: Final = 128
 # What a draw needs beside its key: MAC key, the designation itself, and the window's reserve.
 DRAW_OVERHEAD_BYTES: Final = 32 + 64 + WINDOW_RESERVE_BYTES
-# Forged or broken frames in one session before the link stops (each passes with p < 2**-80).
+# Every so many forged frames end the session, with an alarm (each passes with p < 2**-80).
 FORGERIES_MAX: Final = 16
 
 # ---- hand-carried secret --------------------------------------------------------------------

@@ -3,7 +3,7 @@
 Rules: 0 and '' mean that the KMS chooses (ETSI GS QKD 004 V2.1.1 table 2; a NULL cannot be said in
 every binding). A refusal is status 7 and carries a QoS near it that the same link would admit, with
 room for what changes until the application asks again. Filling the streams at the promised rates
-is ``pacer``.
+is ``supply``.
 
 Theory of operation: what a link can still promise is ``ADMIT_PERCENT`` of the rate at which key is
 agreed, plus its stock spread over ``ADMIT_LEVEL_S``, less the Min_bps of the streams admitted. The

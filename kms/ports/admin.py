@@ -17,7 +17,7 @@ class NodeView(Protocol):
 
 @attrs.frozen(kw_only=True)
 class CarriedSecret:
-    """A link's secret, as an operator brought it on a file (design "Bootstrap")."""
+    """A link's secret, as an operator brought it on a file (docs/protocol.md, 3)."""
 
     secret_id: SecretId
     nodes: tuple[NodeId, NodeId]

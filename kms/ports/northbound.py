@@ -20,7 +20,7 @@ class Northbound(Protocol):
 
     Cancellation (a client that hangs up): the caller stops waiting; key consumption never runs
     in the caller's task, so a chunk is either still undelivered or recorded as delivered and lost
-    at this end (design "Choices"). Raises ``Forbidden``, ``Overloaded`` or ``Sealed``; every
+    at this end (docs/flow.md). Raises ``Forbidden``, ``Overloaded`` or ``Sealed``; every
     protocol outcome is a reply.
     """
 

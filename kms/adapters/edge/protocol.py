@@ -5,7 +5,7 @@ asked for is ignored, as RFC 9110 7.8 allows. A request whose length is said twi
 answer that comes before the whole request ends the connection (RFC 9112 9.3), as the rest of the
 body could only be thrown away. What must happen to the connection is decided in synchronous code,
 before the application hears that its answer is out: hypercorn decides afterwards, in a task that
-its own message may have cancelled (finding H4).
+its own message may have cancelled (docs/adr/0006).
 """
 
 from http import HTTPStatus
@@ -110,7 +110,7 @@ class OneProtocol(H11Protocol):
             await self.send(RawData(data=data))
 
     async def _check_protocol(self, event: h11.Request) -> None:
-        """No protocol is switched (H1, H2)."""
+        """No protocol is switched (docs/adr/0006)."""
 
     async def _create_stream(self, request: h11.Request) -> None:
         refusal = self._refusal(request)

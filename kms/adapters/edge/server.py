@@ -1,6 +1,6 @@
 """The server: accepts, counts, contains, stops.
 
-Rules. What one connection raises is logged and ends that connection only (finding H1). A refused
+Rules. What one connection raises is logged and ends that connection only (docs/adr/0006). A refused
 or failed connection costs one throttled log line, whatever their number. Stopping takes
 ``graceful_s`` plus ``linger_s`` at the most, whatever clients do; cancelling takes no time.
 """
