@@ -3,6 +3,7 @@ them."""
 
 import re
 from pathlib import Path
+from typing import get_args
 from uuid import UUID
 
 from kms.domain import appendlog, frame, otp, wire
@@ -62,11 +63,15 @@ def test_the_documented_frame_reads_back() -> None:
     assert [wire.Grant(131072)] == messages
 
 
-def test_every_message_of_the_wire_is_in_the_document() -> None:
+def test_every_message_and_field_of_the_wire_is_in_the_document() -> None:
     text = DOCUMENT.read_text("utf-8")
-    types = [*wire.Message.__args__, *wire.Opening.__args__]
-    rows = {(each.__struct_config__.tag, each.__name__) for each in types}
+    missing = []
+    for each in (*get_args(wire.Message), *get_args(wire.Opening)):
+        row = re.search(rf"^\| {each.__struct_config__.tag} \| {each.__name__} \|.*$", text, re.M)
+        words = set(re.findall(r"\w+", row[0])) if row else set()
+        missing += [
+            f"{each.__name__}.{name}" for name in each.__struct_fields__ if name not in words
+        ]
+        missing += [] if row else [each.__name__]
 
-    found = {(int(tag), name) for tag, name in re.findall(r"^\| (\d+) \| (\w+) \|", text, re.M)}
-
-    assert rows <= found
+    assert [] == missing
