@@ -63,17 +63,13 @@ class Counter:
     async def _ask(self, caller: SAEId, request: Request, expected: type[_R]) -> _R:
         if self._waiting >= limits.REQUESTS_WAITING_MAX:
             raise Overloaded("too many requests wait", hint="try again in a second")
+        fresh = KSID(self._entropy.uuid4())
         request_id = next(self._numbers)
         waiter = self._pump.expect_answer(request_id)
         self._waiting += 1
         try:
             self._pump.put_now(
-                Asked(
-                    request_id=request_id,
-                    caller=caller,
-                    request=request,
-                    fresh=KSID(self._entropy.uuid4()),
-                )
+                Asked(request_id=request_id, caller=caller, request=request, fresh=fresh)
             )
             await waiter.done.wait()
         except trio.Cancelled:

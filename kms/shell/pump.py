@@ -1,10 +1,11 @@
 """The pump: events to the node, writes to the store, then outputs to the world.
 
 Theory of operation. One task owns the node. It takes every event that has arrived, lets the node
-handle them as one batch, makes the batch's writes durable in one transaction (group commit), then
-its audit entries, and only then carries out its outputs, in order. While it waits for the disk the
-next batch gathers. So nothing leaves the node before what it depends on is durable (I5, I11), and
-a disk that is slow makes batches larger, not queues longer.
+handle them as one batch, makes the batch's writes durable in one transaction (group commit) and, at
+the same time, its audit entries; only when both are, it carries out its outputs, in order. While it
+waits for the disk the next batch gathers. So nothing leaves the node before what it depends on is
+durable (I5, I11), and a disk that is slow makes batches larger, not queues longer. A crash between
+the two leaves an audit record of what did not leave, or a write whose outputs did not.
 
 Reading material (``TakeMaterial``, ``ReadMaterial``, ``DeliverKey``) goes to a second task: a
 delivery does not wait for the next commit. What it reads for the node comes back as an event.
@@ -18,6 +19,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Never, Protocol
 
+import attrs
 import trio
 
 from kms.domain import limits
@@ -72,6 +74,18 @@ class Watcher(Protocol):
     def noted(self, name: str, fields: Fields) -> None: ...
 
     def alarmed(self, kind: str, link: LinkId | None, detail: str) -> None: ...
+
+
+@attrs.frozen(kw_only=True)
+class PumpStatistics:
+    """What the pump holds and has done."""
+
+    events: int
+    batches: int
+    events_waiting: int
+    """in line and in the batch that gathers"""
+    waiters: int
+    """callers whose answer has not come"""
 
 
 class Waiter:
@@ -188,6 +202,15 @@ class Pump:
         while not condition():
             await self._changed.wait()
 
+    def statistics(self) -> PumpStatistics:
+        line = self._receive.statistics().current_buffer_used
+        return PumpStatistics(
+            events=self.events,
+            batches=self.batches,
+            events_waiting=line + len(self._moved) + len(self._soon),
+            waiters=len(self._waiters),
+        )
+
     # ---- the loop -----------------------------------------------------------------------
 
     async def run(self) -> Never:
@@ -237,12 +260,13 @@ class Pump:
         entries = [each.entry for each in effects if isinstance(each, Audit)]
         entries += self._entries
         self._entries = []
-        if writes:
-            await self._storage.commit(writes)
-            for write in writes:
-                if isinstance(write, StoreMaterial):
-                    write.bits.wipe()
-        if entries:
+        if writes and entries:
+            async with trio.open_nursery() as both:
+                both.start_soon(self._journal.append, entries)
+                both.start_soon(self._commit, writes)
+        elif writes:
+            await self._commit(writes)
+        elif entries:
             await self._journal.append(entries)
         for effect in effects:
             if not isinstance(effect, (*_WRITES, Audit)):
@@ -252,6 +276,12 @@ class Pump:
                 done.set()
         changed, self._changed = self._changed, trio.Event()
         changed.set()
+
+    async def _commit(self, writes: list[Write]) -> None:
+        await self._storage.commit(writes)
+        for write in writes:
+            if isinstance(write, StoreMaterial):
+                write.bits.wipe()
 
     def _carry_out(self, output: Output) -> None:
         match output:

@@ -17,7 +17,7 @@ from tests.processes.network import PATIENCE_S
 class Ledger:
     """What one application got: digests by index. An index that comes twice fails at once."""
 
-    keys: dict[int, bytes] = attrs.field(factory=dict, repr=len)
+    keys: dict[int, bytes] = attrs.field(factory=dict, repr=lambda keys: f"{len(keys)} keys")
     lost: int = 0
     errors: dict[str, int] = attrs.Factory(lambda: defaultdict(int))
 

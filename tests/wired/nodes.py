@@ -1,8 +1,8 @@
 """Two nodes in one process: the real pump, counter and intakes; everything else in memory.
 
 Under a ``MockClock`` with ``autojump_threshold=0`` a second costs nothing: the nodes' clock is
-trio's. Each node has parts that a test can hurt: ``disk``, ``journal``, ``peers``; and the writer of
-the disk and the journal can be held at a gate, so that a test sees what leaves before they return.
+trio's. Each node has parts that a test can hurt: ``disk``, ``journal``, ``peers``; disk and journal
+can be held at a gate, so that a test sees what leaves before they return.
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -83,14 +83,16 @@ class GatedStorage(MemoryStorage):
 
 
 class GatedJournal(MemoryJournal):
-    """Appends go through the gate first."""
+    """Appends go through the gate first; ``appends`` has the events of each."""
 
     def __init__(self) -> None:
         super().__init__()
         self.gate = Gate()
+        self.appends: list[list[str]] = []
 
     async def append(self, entries: Sequence[AuditEntry]) -> JournalHead:
         await self.gate.passed()
+        self.appends.append([entry.event for entry in entries])
         return await super().append(entries)
 
 
@@ -136,6 +138,7 @@ class WiredNode:
         self.told = Told()
         self.peers = SpiedPeers(hub.node(name, peer))
         self.sdn = MemorySDN(network)
+        self.entropy = SeededEntropy(len(name))
         clock = TrioClock()
         self.pump = Pump(
             Node(name, {peer: settings}, self.storage.load()),
@@ -148,7 +151,7 @@ class WiredNode:
         self.counter = Counter(
             self.pump,
             clock=clock,
-            entropy=SeededEntropy(len(name)),
+            entropy=self.entropy,
             is_revoked=lambda fingerprint: fingerprint in network.policy.revoked,
         )
         self.devices: list[ScriptedDevice] = []
@@ -186,6 +189,11 @@ class WiredNode:
         device = ScriptedDevice(DeviceId(f"device-{self.name}-{number}"), list(blocks))
         self.devices.append(device)
         await device.run(NodeIntake(self.pump, device.device_id, LINK))
+
+    def has(self, blocks: int) -> bool:
+        """Whether the link is up and so many blocks are agreed."""
+        link = self.pump.node.links[LINK]
+        return link.up and link.agreement.log.agreed_blocks >= blocks
 
     def level(self) -> int:
         """Agreed bytes that nobody used, both directions."""
@@ -237,10 +245,7 @@ async def wired(
         for node in (alice, bob):
             await nursery.start(partial(node.run, device_blocks(blocks)))
         for node in (alice, bob):
-            link = node.pump.node.links[LINK]
             with trio.fail_after(60):
-                await node.pump.until(
-                    lambda link=link: link.up and link.agreement.log.agreed_blocks >= blocks
-                )
+                await node.pump.until(partial(node.has, blocks))
         yield Wired(alice=alice, bob=bob, hub=hub, nursery=nursery)
         nursery.cancel_scope.cancel()
