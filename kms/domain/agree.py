@@ -252,7 +252,7 @@ class Agreement:
             stream.synced = True
         elif not stream.record.designates:
             self._lose_to(stream, message.next_index, out)
-        elif message.next_index > stream.record.acked_index:
+        elif stream.record.acked_index < message.next_index <= stream.record.next_index:
             stream.record = attrs.evolve(stream.record, acked_index=message.next_index)
         if not stream.said:
             self._speech.say_now(stream)
@@ -271,7 +271,8 @@ class Agreement:
 
     def _check_mark(self, stream: Stream, message: Mark) -> None:
         record = stream.record
-        if not stream.synced:
+        if not stream.synced or message.closed:
+            # Where a closed side stands does not matter any longer; an old store says anything.
             return
         # Not the acknowledged index: a neighbour with an old store says less until it hears ours.
         high = record.next_index if record.designates else limits.INDEX_MAX + 1

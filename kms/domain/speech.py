@@ -152,7 +152,8 @@ class Speech:
         channel.send(message)
 
     def _say(self, channel: Channel, stream: Stream) -> None:
-        known = stream.confirmed and stream.continuous
+        # An announcement cannot say closed.
+        known = (stream.confirmed and stream.continuous) or stream.record.local_closed
         channel.send(mark_of(stream) if known else announcement(stream))
         stream.said = True
 
