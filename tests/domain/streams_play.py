@@ -256,9 +256,7 @@ class Pair:
     def tell_network(
         self, directory: dict[SAEId, NodeId] = DIRECTORY, policy: Policy = POLICY
     ) -> None:
-        event = NetworkChanged(
-            neighbours=frozenset(self.ends), directory=directory, policy=policy
-        )
+        event = NetworkChanged(neighbours=frozenset(self.ends), directory=directory, policy=policy)
         for node in self.ends:
             self.batch(node, lambda streams, out: streams.network(event, out))
 
@@ -286,9 +284,7 @@ class Pair:
         end = self.ends[node]
         end.disk = disk or end.disk
         end.boot()
-        event = NetworkChanged(
-            neighbours=frozenset(self.ends), directory=DIRECTORY, policy=POLICY
-        )
+        event = NetworkChanged(neighbours=frozenset(self.ends), directory=DIRECTORY, policy=POLICY)
         self.batch(node, lambda streams, out: streams.network(event, out))
 
     def hear(self, node: NodeId, most: int = 1) -> int:
