@@ -42,7 +42,8 @@ class AgreedLog:
         if record.start < pad.granted:
             # A grant never reached into an append that was not durable at both ends.
             self.settled = max(self.settled, record.seq + 1)
-        if record.state is BlockState.AGREED and record.start + record.length > pad.granted:
+        if record.start + record.length > pad.granted:
+            # Spent above the grant means burnt: the neighbour may have to hear of it yet.
             pad.extents.append(_extent(record))
 
     def started(self, out: Outbox) -> None:
@@ -144,8 +145,11 @@ class AgreedLog:
         self.settled = min(self.settled, count)
 
     def spend(self, out: Outbox) -> None:
-        """Blocks wholly below the grants hold no bytes any more."""
+        """Blocks wholly below the grants hold no bytes any more. While granted bytes are still being
+        opened their block stays agreed: a crash then finds what it has to wipe (``started``)."""
         for pad in self._memory.pads:
+            if pad.opening:
+                continue
             for extent in pad.extents.spent_below(pad.granted):
                 self._retire(extent.seq, out)
 

@@ -13,8 +13,7 @@ from collections.abc import Callable
 
 import attrs
 
-from kms.domain import limits
-from kms.domain.effects import Effect, SendFrame
+from kms.domain.effects import Effect
 from kms.domain.events import HungUp, NetworkChanged, Tick
 from kms.domain.names import KSID, NodeId, SAEId
 from kms.domain.policy import Policy, Rule
@@ -57,6 +56,8 @@ class History:
         self._late: list[tuple[int, NodeId, int]] = []
         self._asked: list[tuple[NodeId, int]] = []
         self._crash_in: int | None = None
+        self._losing: set[NodeId] = set()
+        self.world.lose_frame = lambda sender, data: sender in self._losing
         self.world.outputs_before_crash = self._fate
         self.world.on_boot = self._tell_network
         self._network()
@@ -183,17 +184,16 @@ class History:
 
     def cut(self) -> None:
         self.world.cut()
-        self.world.lose_frame = lambda sender, data: False
 
     def connect(self) -> None:
         if not self.world.connected():
+            self._losing.clear()
             self.world.connect_now()
 
     def lose(self) -> None:
         """From now on nothing of one end, or of both, arrives: until the cut."""
         if self.world.connected():
-            losers = self.random.choice(((ALICE,), (BOB,), (ALICE, BOB)))
-            self.world.lose_frame = lambda sender, data: sender in losers
+            self._losing |= self.random.choice(({ALICE}, {BOB}, {ALICE, BOB}))
 
     def crash(self) -> None:
         """In one of the next batches: before its commit, or anywhere in its outputs."""
@@ -233,11 +233,17 @@ class History:
         world = self.world
         self._crash_in = None
         self.cut()
+        self._losing.clear()
         world.settle()
         if self._needs_secret():
             self._secret += 1
             world.give_secret(number=self._secret)
         world.connect()
+        if self._needs_secret():
+            # What an old store burns can be all there was.
+            self._secret += 1
+            world.give_secret(number=self._secret)
+        self._reconnect()
         self._pass_time(6_000)
         self._reconnect()
         for _ in range(24):
@@ -300,6 +306,8 @@ class History:
             {
                 ksid: (stream.record.next_index, stream.record.local_joined)
                 for ksid, stream in self.world.sites[name].node.streams._register.streams.items()
+                # An end that heard of a close keeps the stream until its own application's word.
+                if not (stream.record.local_closed or stream.record.remote_closed)
             }
             for name in (ALICE, BOB)
         ]
@@ -316,9 +324,7 @@ class History:
         assert isinstance(reply, OpenReply), reply
         assert reply.status is Status.PEER_NOT_CONNECTED_YET, reply
         assert reply.ksid is not None
-        world.answer(
-            BOB, BEN, OpenConnect(source=BEN, destination=ANN, qos=QoS(), ksid=reply.ksid)
-        )
+        world.answer(BOB, BEN, OpenConnect(source=BEN, destination=ANN, qos=QoS(), ksid=reply.ksid))
         for ksid in [*self._established(), reply.ksid]:
             assert self._progress(ksid), f"I12 stream {ksid} does not go on"
 
@@ -342,7 +348,7 @@ class History:
             for mine, name, number in zip(got, (ALICE, BOB), numbers, strict=True):
                 if number in self.world.sites[name].keys:
                     mine.add(self.world.sites[name].keys[number][0])
-            if got[0] & got[1]:
+            if got[0] & got[1] or ksid not in self._established():
                 return True
         return False
 
@@ -404,6 +410,3 @@ def lives(seed: int, faults: Faults, actions: int = 250) -> History:
         alarms = history._alarms()
         assert not alarms, f"without a fault that earns one: {alarms[:3]}"
     return history
-
-
-__all__ = ["Faults", "History", "SendFrame", "lives"]

@@ -142,9 +142,7 @@ def still_readable(site: Site) -> list[str]:
             for extent in pad.extents:
                 wanted.add(extent.material)
     found: list[str] = [
-        name
-        for name, gone in site.disk.gone.items()
-        if name not in wanted and not all(gone)
+        name for name, gone in site.disk.gone.items() if name not in wanted and not all(gone)
     ]
     for link in site.node.links.values():
         for pad in link.memory.pads:
