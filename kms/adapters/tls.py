@@ -14,13 +14,18 @@ of keys never rests on this layer (I4); who is served does (I3).
 import hashlib
 import ssl
 from enum import Enum
+from functools import lru_cache
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import attrs
 from cryptography import x509
 
 from kms.domain.errors import LocalFault
+
+# Reading a certificate costs more than anything else of a small request, and its bytes never
+# change: as many are kept read as clients may be connected.
+_CERTIFICATES_KEPT: Final = 1024
 
 HTTP_1_1 = ("http/1.1",)
 """ALPN of the HTTP interfaces."""
@@ -75,6 +80,7 @@ def client_context(
     return context
 
 
+@lru_cache(maxsize=_CERTIFICATES_KEPT)
 def uri_sans(der: bytes) -> tuple[str, ...]:
     """The URI identities of a certificate, in its order; none if it does not read."""
     try:
