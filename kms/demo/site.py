@@ -1,5 +1,6 @@
 """The files of a small network, laid out in one directory as an operator would lay them out."""
 
+import errno
 import json
 import secrets
 import socket
@@ -16,6 +17,7 @@ from kms.adapters.entropy import OSEntropy
 from kms.domain.names import NodeId, SAEId
 
 HOST = "127.0.0.1"
+_PORTS = range(20_000, 32_000)
 
 
 @attrs.frozen(kw_only=True)
@@ -79,7 +81,7 @@ def lay_out(
     one, other = sorted(NodeId(name) for name in names)
     certificates = directory / "pki"
     ca = pki.create_ca(certificates)
-    ports = _free_ports(8)
+    ports = free_ports(8)
     nodes = tuple(
         NodeFiles(
             name=name,
@@ -233,9 +235,16 @@ def _write_private(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on at the moment."""
-    probes = [socket.create_server((HOST, 0)) for _ in range(count)]
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on at the moment. Below those that systems take for outgoing
+    connections: one of these could hold the port of a node that is being restarted."""
+    probes: list[socket.socket] = []
+    while len(probes) < count:
+        try:
+            probes.append(socket.create_server((HOST, secrets.choice(_PORTS))))
+        except OSError as error:
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise
     ports = [probe.getsockname()[1] for probe in probes]
     for probe in probes:
         probe.close()

@@ -8,6 +8,7 @@ a longer run or another one.
 
 import os
 import random
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -52,9 +53,7 @@ async def _misfortune(network: RealNetwork, marks: Marks, chance: random.Random)
         await trio.sleep(chance.uniform(0.0, 0.5))
         network.start(victim)
         if victim in (ALICE, BOB):
-            await network.until_in_time(
-                f"{victim} answers", lambda n=victim: bool(network.health(n))
-            )
+            await network.until_in_time(f"{victim} answers", partial(network.answers, victim))
             await trio.to_thread.run_sync(_look, network, marks)
     await network.until_in_time("ready after the last kill", network.ready)
 

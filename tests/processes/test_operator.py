@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import tomli_w
 import trio
 
 from kms.adapters import pki
-from kms.demo.site import NodeFiles
+from kms.demo.site import NodeFiles, free_ports
 from kms.domain.names import NodeId
 from kms.toml_file import read
 from tests.processes.http import GET, OPEN, context, post
@@ -71,10 +70,7 @@ def carol(network: RealNetwork) -> Iterator[NodeFiles]:
     directory = network.site.directory
     network_file = directory / "network.toml"
     before = network_file.read_text()
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
+    ports = free_ports(3)
     files = NodeFiles(
         name=NodeId(CAROL),
         directory=directory / CAROL,
