@@ -1,7 +1,7 @@
 """Everything the core can ask: its whole output.
 
-Order is meaning. The shell makes the *writes* of a batch durable in one transaction, then the
-*audit* records, and only then carries out the *outputs*, in the order given (I5, I11).
+Order is meaning. The shell makes the *writes* of a batch durable in one transaction, and its
+*audit* records beside it, and only then carries out the *outputs*, in the order given (I5, I11).
 """
 
 import attrs
