@@ -145,8 +145,8 @@ class AgreedLog:
         self.settled = min(self.settled, count)
 
     def spend(self, out: Outbox) -> None:
-        """Blocks wholly below the grants hold no bytes any more. While granted bytes are still being
-        opened their block stays agreed: a crash then finds what it has to wipe (``started``)."""
+        """Blocks wholly below the grants hold no bytes any more. While granted bytes are still
+        being opened their block stays agreed: a crash then finds what to wipe (``started``)."""
         for pad in self._memory.pads:
             if pad.opening:
                 continue

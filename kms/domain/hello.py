@@ -91,7 +91,9 @@ def settle(
         raise Refused("the hello is another node's or another link's")
     if theirs.secret_id != mine.secret_id:
         raise Refused("the two ends use different link secrets: bring the newest one to both")
-    if theirs.epoch > mine.epoch + limits.EPOCH_JUMP_MAX:
+    # An end that just began with this secret, perhaps on a new disk, takes whatever epoch it finds.
+    fresh = not any(pad.granted for pad in memory.pads)
+    if not fresh and theirs.epoch > mine.epoch + limits.EPOCH_JUMP_MAX:
         raise Refused("the neighbour's epoch is out of reach")
     old = _compare_logs(memory, mine, theirs, settled, hash_at)
     met = theirs.seen_boot == mine.boot and mine.seen_boot == theirs.boot

@@ -1,7 +1,7 @@
 """A random life of two nodes, from one seed: everything that may happen, in any order.
 
-Theory of operation: ``live`` draws actions by weight; nothing is delivered unless an action says so,
-so batches, orders and moments of crashes are the seed's. ``heal`` then ends every fault, and what
+Theory of operation: ``live`` draws actions by weight; nothing is delivered unless an action says
+so: batches, orders and moments of crashes are the seed's. ``heal`` then ends every fault, and what
 must be true of two healthy ends is checked: logs and pads agree (I7), nothing destroyed is readable
 (I6), streams go on (I12). What must be true at every step is the ledger's to say.
 """
@@ -15,7 +15,7 @@ import attrs
 
 from kms.domain.effects import Effect
 from kms.domain.events import HungUp, NetworkChanged, Tick
-from kms.domain.names import KSID, NodeId, SAEId
+from kms.domain.names import KSID, NodeId
 from kms.domain.policy import Policy, Rule
 from kms.domain.records import LinkState
 from kms.domain.requests import Close, GetKey, OpenConnect, OpenReply
@@ -250,6 +250,10 @@ class History:
             self._number += 1
             world.block(self._number, length=65_536)
             world.settle()
+            if self.faults.rot and self._needs_secret():
+                # One rotten block can be all the pad there was.
+                self._secret += 1
+                world.give_secret(number=self._secret)
             self._reconnect()
         self._pass_time(10_000)
         self._reconnect()
@@ -396,16 +400,14 @@ class History:
         return found
 
 
-def caller_of(name: NodeId) -> SAEId:
-    """The application at this node."""
-    return ENDS[name]
-
-
 def lives(seed: int, faults: Faults, actions: int = 250) -> History:
     """The whole history of one seed, healed and checked; its seed is in what it raises."""
     history = History(seed, faults)
-    history.live(actions)
-    history.heal()
+    try:
+        history.live(actions)
+        history.heal()
+    except AssertionError as broken:
+        raise AssertionError(f"seed {seed}, {faults}: {broken}") from broken
     if not (faults.restores or faults.rot or faults.mismatches or faults.second_secrets):
         alarms = history._alarms()
         assert not alarms, f"without a fault that earns one: {alarms[:3]}"
