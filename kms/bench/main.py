@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterable
@@ -32,6 +33,8 @@ def run(*, quick: bool, as_json: bool, only: Iterable[str]) -> int:
         raise LocalFault(
             f"there is no scenario {', '.join(sorted(unknown))}", hint=f"one of {', '.join(NAMES)}"
         )
+    # Told to end, it takes its processes and its directory with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console(stderr=True)
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
 
+import structlog
+
 from kms.domain.errors import LocalFault
 
 # It imports in a second; a slow machine takes ten times that.
@@ -22,7 +24,7 @@ def other_end(serve: Callable[..., None], *arguments: Any) -> Iterator[int]:
     Yields the port; the process is gone afterwards."""
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
-    process = spawn.Process(target=serve, args=(theirs, *arguments), daemon=True)
+    process = spawn.Process(target=_silent, args=(serve, theirs, *arguments), daemon=True)
     process.start()
     theirs.close()
     try:
@@ -35,6 +37,12 @@ def other_end(serve: Callable[..., None], *arguments: Any) -> Iterator[int]:
             process.kill()
             process.join()
         process.close()
+
+
+def _silent(serve: Callable[..., None], connection: Connection, *arguments: Any) -> None:
+    """Our stdout is the caller's, who may print JSON there."""
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    serve(connection, *arguments)
 
 
 def _port(connection: Connection) -> int:
