@@ -94,7 +94,7 @@ PEER_LINGER_MS: Final = 5_000
 # Between two attempts to reach a neighbour, with jitter; a session of the longest wait is proof
 # of health, and the next wait is the shortest again.
 PEER_BACKOFF_MIN_MS: Final = 100
-PEER_BACKOFF_MAX_MS: Final = 10_000
+PEER_BACKOFF_MAX_MS: Final = 2_000
 
 # ---- streams --------------------------------------------------------------------------------
 

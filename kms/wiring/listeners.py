@@ -61,14 +61,19 @@ class Listeners:
 
     async def serve_admin(self, admin: Admin, *, task_status: trio.TaskStatus[edge.Server]) -> None:
         """The operator's commands on a unix socket that only its owner opens, until cancelled."""
-        await edge.serve(
-            admin_app(admin),
-            listeners=[edge.listen_unix(self._config.admin_socket)],
-            tls=None,
-            log=self._log,
-            bounds=ADMIN_BOUNDS,
-            task_status=task_status,
-        )
+        path = self._config.admin_socket
+        listener = edge.listen_unix(path)  # not ours to remove if this fails
+        try:
+            await edge.serve(
+                admin_app(admin),
+                listeners=[listener],
+                tls=None,
+                log=self._log,
+                bounds=ADMIN_BOUNDS,
+                task_status=task_status,
+            )
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _address(listeners: list[trio.SocketListener]) -> str:
