@@ -12,7 +12,7 @@ from kms.domain.effects import SendFrame
 from kms.domain.linkmemory import LinkMemory
 from kms.domain.outbox import Outbox
 from kms.domain.secret import Secret
-from kms.domain.wire import Burnt, Grant, Message, StreamMessage
+from kms.domain.wire import Burnt, Grant, Message, StreamMessage, Want
 
 _ARRAY_HEADER_BYTES = 3
 
@@ -36,7 +36,7 @@ class Outgoing:
     def put(self, message: Message) -> None:
         if isinstance(message, Grant | Burnt):
             queue = self._grants
-        elif isinstance(message, StreamMessage):
+        elif isinstance(message, StreamMessage | Want):
             queue = self._streams
         else:
             queue = self._agreement
