@@ -142,6 +142,17 @@ class Extents:
                 )
         return parts
 
+    def holes(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """Start and length of what is burnt of ``start`` up to ``stop``."""
+        found = []
+        for each in self._extents:
+            if each.start >= stop:
+                break
+            first, last = max(each.start, start), min(each.end, stop)
+            if each.material is None and first < last:
+                found.append((first, last - first))
+        return found
+
     def spent_below(self, offset: int) -> list[Extent]:
         """Extents wholly below ``offset``, which are dropped from here."""
         spent = []

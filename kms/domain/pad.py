@@ -40,7 +40,7 @@ class Pad:
         self.unreadable: list[Part] = []
         """parts that came back without bits, for the owner to act on"""
         self.lost: list[tuple[int, int]] = []
-        """burnt stretches of the grant that is not told yet"""
+        """burnt stretches of the grant: said again in each welcome until the mark is past them"""
         self._opening: dict[tuple[MaterialId, int], Part] = {}
 
     @property
@@ -81,6 +81,7 @@ class Pad:
         for part in self.extents.parts(self.granted, granted):
             self._opening[part.material, part.offset] = part
             out.add(TakeMaterial(material=part.material, offset=part.offset, length=part.length))
+        self.lost += self.extents.holes(self.granted, granted)
         self.granted = granted
         out.save(self.record())
 
@@ -109,6 +110,7 @@ class Pad:
 
     def burnt(self) -> list[tuple[int, int]]:
         """Start and length of what this end has no bits of, as far as the other may not know."""
+        self.lost = [(start, length) for start, length in self.lost if start + length > self.mark]
         return self.lost + [
             (each.start, each.length)
             for each in self.extents
@@ -186,7 +188,6 @@ class ReaderPad(Pad):
     def told(self) -> None:
         """The neighbour is being told the grant."""
         self._told = self.granted
-        self.lost.clear()
 
     def resume(self, recorded: int) -> None:
         """A session begins: the writer says that it has recorded this grant, the welcome will tell

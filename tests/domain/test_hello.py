@@ -7,7 +7,7 @@ import pytest
 from kms.domain import hello, limits
 from kms.domain.hello import Outcome, Refused
 from kms.domain.linkmemory import LinkMemory
-from kms.domain.wire import Hello, PadState
+from kms.domain.wire import Hello, PadState, Want
 from tests.world import ALICE, BOB, LINK, SETTINGS, World
 
 SECRET = "1" * 32
@@ -135,39 +135,51 @@ def test_refused(fields: dict[str, object], reason: str, doubt: bool) -> None:
     assert doubt is caught.value.doubt
 
 
-def test_a_hello_that_only_one_end_heard_never_looks_like_an_old_store() -> None:
-    """Believing a grant to be recorded because one *offered* it raised false alarms."""
-    for deaf in (ALICE, BOB):
-        world = World()
-        world.settle()
-        world.give_secret()
-        world.connect()
-        for number in range(20):
-            world.block(number)
-            world.settle()
-        for _ in range(4):
-            world.crash(deaf)
-            world.settle()
-            # The other end's hello and welcome are lost; its own arrive.
-            world.lose_frame = lambda sender, data, deaf=deaf: sender != deaf
-            world.connect()
-            world.cut()
-            world.settle()
-            world.lose_frame = lambda sender, data: False
-            world.connect()
-
-        assert [[], []] == [site.alarms for site in world.sites.values()]
-        assert [1, 1] == [s.node.links[LINK].memory.epoch for s in world.sites.values()]
-
-
-def test_an_old_leader_appends_behind_what_its_follower_once_cut() -> None:
-    """The follower's pads are longer than the leader's log says: only it heard the first hello."""
+def test_a_hello_that_only_the_reader_heard_never_looks_like_an_old_store() -> None:
+    """Its grant was lost on the way, then its hello: the writer still has recorded neither."""
     world = World()
     world.settle()
     world.give_secret()
     world.connect()
-    backup = world.sites[ALICE].disk.copy()
+    for number in range(40):
+        world.block(number)
+        world.settle()
+    for _ in range(3):
+        # Alice grants more, and bob never hears of it.
+        bob = world.sites[BOB].node.links[LINK]
+        recorded = bob.memory.writer.granted
+        world.lose_frame = lambda sender, data: sender == ALICE
+        for number in range(2000):
+            bob.send(Want(number, recorded))
+            world.pass_time(100)
+            if world.sites[ALICE].node.links[LINK].memory.reader.granted > recorded:
+                break
+        world.cut()
+        world.settle()
+        # A restart of alice; only she hears a hello.
+        world.crash(ALICE)
+        world.settle()
+        world.connect()
+        world.cut()
+        world.settle()
+        world.lose_frame = lambda sender, data: False
+        world.connect()
+
+    assert [[], []] == [site.alarms for site in world.sites.values()]
+    assert [1, 1] == [site.node.links[LINK].memory.epoch for site in world.sites.values()]
+
+
+def test_an_old_leader_appends_behind_what_its_follower_once_cut() -> None:
+    """The follower cut its log when it heard the leader; the leader did not hear the follower."""
+    world = World()
+    world.settle()
+    world.give_secret()
+    world.connect()
     for number in range(3):
+        world.block(number)
+        world.settle()
+    backup = world.sites[ALICE].disk.copy()
+    for number in range(3, 5):
         world.block(number)
         world.settle()
     world.crash(ALICE, backup)
@@ -178,10 +190,33 @@ def test_an_old_leader_appends_behind_what_its_follower_once_cut() -> None:
     world.settle()
     world.lose_frame = lambda sender, data: False
     world.connect()
-    for number in range(10, 13):
+    for number in range(10, 16):
         world.block(number)
         world.settle()
 
     assert world.connected()
-    assert [5, 5] == [s.node.links[LINK].memory.log_count for s in world.sites.values()]
-    assert not [kind for s in world.sites.values() for kind, _ in s.alarms if kind == "peer-fault"]
+    assert [11, 11] == [site.node.links[LINK].memory.log_count for site in world.sites.values()]
+    kinds = {kind for site in world.sites.values() for kind, _ in site.alarms}
+    assert {"old-store"} == kinds
+
+
+def test_a_writer_whose_store_forgot_a_grant_that_it_used_is_noticed() -> None:
+    """The logs are equal and the reader forgot nothing: only the confirmed grant can tell."""
+    world = World()
+    world.settle()
+    world.give_secret()
+    world.connect()
+    backup = world.sites[BOB].disk.copy()
+    bob = world.sites[BOB].node.links[LINK]
+    other = bob.memory.reader.granted
+    for _ in range(400):
+        bob.send(Want(0, 0))
+        world.pass_time(100)
+    unmoved = other == bob.memory.reader.granted
+    world.crash(BOB, backup)
+    world.settle()
+    world.connect()
+
+    assert unmoved
+    assert ["old-store"] == [kind for kind, _ in world.sites[ALICE].alarms]
+    assert [2, 2] == [site.node.links[LINK].memory.epoch for site in world.sites.values()]

@@ -35,8 +35,8 @@ def test_a_step_that_the_table_does_not_list_is_the_neighbours_fault(
 
 def test_up_is_reached_only_over_both_welcomes() -> None:
     """Every way from greeting to up says and hears a welcome, in either order."""
-    ways = [[(Phase.GREETING, ())]]
-    found = set()
+    ways: list[list[tuple[Phase, tuple[Step, ...]]]] = [[(Phase.GREETING, ())]]
+    found: set[tuple[Step, ...]] = set()
     for _ in range(4):
         ways.append(
             [

@@ -14,7 +14,7 @@ from kms.domain.errors import PeerFault
 
 VECTORS: dict[str, str] = json.loads(
     (Path(__file__).parents[1] / "vectors/peer-frames/peer-frames.json").read_text()
-)["messages"]  # type: ignore[call-overload]
+)["messages"]
 OPENINGS = ("hello", "welcome", "refusal")
 
 

@@ -23,6 +23,9 @@ BROKEN_ONCE = [
     ("bit rot", 10),  # A crash between a grant's commit and its opening left the bits on disk.
     ("bit rot", 25),  # A block burnt before a restart was granted as if it were there.
     ("bit rot", 33),  # A grant overtook the word of what was burnt of it.
+    ("bit rot", 1147),  # What was burnt of a grant was forgotten with a lost welcome.
+    ("bit rot", 1081),  # So was what a grant stepped over.
+    ("all at once", 1001),
     ("crashes and cuts", 0),  # What a restart burnt stayed readable.
     ("crashes and cuts", 27),  # An announcement that is said twice was believed twice.
     ("crashes and cuts", 106),
