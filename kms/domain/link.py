@@ -76,6 +76,7 @@ class Link:
         self._on_stream_message = on_stream_message
         self._wanted = 0
         self._cooled_ms: int | None = None
+        self._mute_since_ms = 0
 
     # ---- start --------------------------------------------------------------------------
 
@@ -319,6 +320,11 @@ class Link:
         self.agreement.tick(out)
         self.greeting.tick(out)
         now = out.now.mono_ms
+        if not self.up or not self.outgoing.mute:
+            self._mute_since_ms = now
+        elif now - self._mute_since_ms > limits.HELLO_TIMEOUT_MS:
+            # A hello needs no pad, and says what an acknowledgement could not: how long the log is.
+            self.disconnect("no pad is left to speak with: if it goes on, restart the link", out)
         if self._cooled_ms is None or now - self._cooled_ms >= 1000:
             for pad in self.memory.pads:
                 pad.cool(now - self._cooled_ms if self._cooled_ms is not None else 0)

@@ -46,6 +46,12 @@ class Outgoing:
     def overflown(self) -> bool:
         return len(self) > limits.OUTBOX_MESSAGES_MAX
 
+    @property
+    def mute(self) -> bool:
+        """Whether the window is too small for what the two nodes have to say to each other."""
+        opening = self._memory.writer.opening
+        return bool(self._grants or self._agreement) and not opening
+
     def clear(self) -> None:
         for queue in (self._grants, self._agreement, self._streams):
             queue.clear()

@@ -255,7 +255,7 @@ class History:
                 self._secret += 1
                 world.give_secret(number=self._secret)
             self._reconnect()
-        self._pass_time(10_000)
+        self._pass_time(15_000)
         self._reconnect()
         self._two_ends_agree()
         self._streams_go_on()
