@@ -202,6 +202,7 @@ class Agreement:
             if held is None:
                 missing.append(entry.seq)
             else:
+                self.mismatches_in_a_row = 0
                 self._unhold(held)
             self.log.append(entry, held.record if held else None, out)
         self._send(Appended(self._memory.log_count, missing))

@@ -27,13 +27,17 @@ class Greeting:
         *,
         doubt: Callable[[str, Outbox], None],
         on_grant: Callable[[int, Outbox], None],
+        on_alarm: Callable[[str, Outbox], None],
         forget: Callable[[], None],
     ) -> None:
         """``forget``: what was queued for the session is dropped."""
         self._memory, self._agreement = memory, agreement
         self._doubt, self._on_grant, self._forget = doubt, on_grant, forget
+        self._on_alarm = on_alarm
         self.phase = Phase.DOWN
         self.session = 0
+        self.refused = ""
+        """why the last session was refused, by either end; empty once one is up"""
         self.boot = 0
         self._seen_boot = 0
         self._outcome: hello.Outcome | None = None
@@ -95,6 +99,7 @@ class Greeting:
             self._on_welcome(message, out)
         else:
             reason = f"refused by the neighbour: {message.reason}"
+            self.refused = reason
             out.note("session-refused-by-peer", link=self._memory.link, reason=message.reason)
             self.disconnect(reason, out)
 
@@ -112,6 +117,7 @@ class Greeting:
             memory.reader.granted,
             _ranges(memory.reader.burnt()),
             _ranges(memory.writer.burnt()),
+            memory.alarm,
         )
         self._send(welcome, out)
         memory.reader.told()
@@ -186,12 +192,14 @@ class Greeting:
                     pad, each.start, each.length, "the other end has no bits of it", out
                 )
         self._on_grant(welcome.granted, out)
+        self._on_alarm(welcome.alarm, out)
         memory.reader.welcomed(self._outcome.reader_start)
         self._step(Step.WELCOME_IN, out)
 
     # ---- inside -------------------------------------------------------------------------
 
     def _refuse(self, reason: str, out: Outbox) -> None:
+        self.refused = reason
         self._send(Refusal(reason[:200]), out)
         out.note("session-refused", link=self._memory.link, reason=reason)
         out.add(Disconnect(link=self._memory.link, session=self.session, reason=reason))
@@ -204,6 +212,7 @@ class Greeting:
     def _step(self, step: Step, out: Outbox) -> None:
         self.phase = after(self.phase, step)
         if self.up:
+            self.refused = ""
             out.note("link-up", link=self._memory.link, epoch=self._memory.epoch)
 
 

@@ -31,6 +31,7 @@ from kms.domain.records import BlockRecord, BlockState, LinkRecord, PadRecord
 from kms.domain.secret import Secret
 from kms.domain.session import Phase
 from kms.domain.wire import (
+    Alarmed,
     Append,
     Appended,
     Burnt,
@@ -69,10 +70,13 @@ class Link:
             self.agreement,
             doubt=self.doubt,
             on_grant=self._on_grant,
+            on_alarm=self.guard.heard,
             forget=self.outgoing.clear,
         )
         self.meter = RateMeter()
         self.forgeries = 0
+        self._forged = 0
+        """in this session"""
         self._on_stream_message = on_stream_message
         self._wanted = 0
         self._cooled_ms: int | None = None
@@ -139,7 +143,7 @@ class Link:
 
     @property
     def alarmed(self) -> str:
-        return self.memory.alarm
+        return self.guard.alarmed
 
     def send(self, message: Message) -> None:
         if self.greeting.phase is not Phase.DOWN:
@@ -171,7 +175,8 @@ class Link:
 
     def connected(self, session: int, out: Outbox) -> None:
         """The neighbour's connection stands."""
-        self._wanted = 0
+        self._wanted = self._forged = 0
+        self.guard.session_begins()
         self.greeting.connected(session, out)
 
     def lost(self, session: int, out: Outbox) -> None:
@@ -223,7 +228,8 @@ class Link:
             return wire.decode(frame.unseal(context, header, data, pad))
         except frame.Forged:
             self.forgeries += 1
-            if self.forgeries % limits.FORGERIES_MAX == 0:
+            self._forged += 1
+            if self._forged >= limits.FORGERIES_MAX:
                 out.alarm("forgeries", self.link, "frames with wrong one-time MACs")
                 self.disconnect("too many forged frames", out)
             return []
@@ -245,6 +251,8 @@ class Link:
                 self.agreement.on_differ(message, out)
             case Burnt():
                 self._on_burnt(message, out)
+            case Alarmed():
+                self.guard.heard(message.kind, out)
             case Want():
                 most = limits.CHUNK_BYTES_MAX + limits.DRAW_OVERHEAD_BYTES
                 self.memory.reader.wanted = min(message.length, most)
@@ -336,6 +344,7 @@ class Link:
         self.guard.look(out)
         if not self.up:
             return
+        self.guard.say(self.send)
         reader = self.memory.reader
         reader.grant_more(self.agreement.log.settled_end(), out)
         self.agreement.log.spend(out)

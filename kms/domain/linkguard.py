@@ -1,14 +1,18 @@
 """When a link may serve key, and when it has to stop (I13).
 
 An *alarm* (QBER, mismatch) holds all serving until some good blocks in a row were agreed. *Doubt*
-is for pads that cannot be trusted any more: the link stops until a second secret is brought.
+is for pads that cannot be trusted any more: the link stops until a second secret is brought. Both
+ends hold while one of them is under alarm: each tells the other.
 """
+
+from collections.abc import Callable
 
 from kms.domain import limits
 from kms.domain.agreement import Agreement
 from kms.domain.linkmemory import LinkMemory
 from kms.domain.outbox import Outbox
 from kms.domain.records import LinkState
+from kms.domain.wire import Alarmed, Message
 
 
 class LinkGuard:
@@ -18,6 +22,37 @@ class LinkGuard:
         self._memory, self._agreement = memory, agreement
         self._good_blocks = 0
         self._counted = 0
+        self._neighbours = ""
+        """the alarm that the neighbour's end is under"""
+        self._said = ""
+
+    @property
+    def alarmed(self) -> str:
+        """Why no key of the link is served; empty when it may be."""
+        if self._neighbours:
+            return self._memory.alarm or f"{self._neighbours} at {self._memory.peer}"
+        return self._memory.alarm
+
+    def session_begins(self) -> None:
+        """The welcome says how this end is; an alarm is said under the pads as well, where nobody
+        can take it away."""
+        self._said = ""
+
+    def say(self, send: Callable[[Message], None]) -> None:
+        """The neighbour is told of a change."""
+        if self._said != self._memory.alarm:
+            self._said = self._memory.alarm
+            send(Alarmed(self._said))
+
+    def heard(self, kind: str, out: Outbox) -> None:
+        """The neighbour's word; until it says otherwise nothing is served here either."""
+        link, before = self._memory.link, self._neighbours
+        self._neighbours = kind
+        if kind and kind != before:
+            out.alarm("neighbour-alarm", link, f"{self._memory.peer} is under alarm: {kind}")
+        elif before and not kind:
+            out.audit("alarm-ended", actor="node", subject=link, kind="neighbour-alarm")
+            out.note("alarm-ended", link=link, kind="neighbour-alarm")
 
     def begin(self) -> None:
         """What is in the log so far says nothing about the device now."""

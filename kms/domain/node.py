@@ -36,6 +36,7 @@ from kms.domain.records import (
     BlockRecord,
     KeyRunRecord,
     LinkRecord,
+    LinkState,
     NodeRecord,
     PadRecord,
     Record,
@@ -183,7 +184,7 @@ class Node:
 
     def _guarded(self, link: Link, out: Outbox, act: Callable[[Outbox], object]) -> None:
         """``act``, with the neighbour's faults and our own mistakes kept to this link."""
-        was_up = link.up
+        was_up, was_doubted = link.up, link.memory.state is LinkState.DOUBTED
         try:
             act(out)
         except PeerFault as fault:
@@ -191,6 +192,8 @@ class Node:
             link.disconnect(fault.reason, out)
         except AssertionError as mistake:
             link.doubt(f"a mistake of this program: {mistake}", out)
+        if link.memory.state is LinkState.DOUBTED and not was_doubted:
+            self.streams.compromise(link.link, link.memory.reason, out)
         if link.up and not was_up:
             self.streams.linked(link.link, out)
         elif was_up and not link.up:

@@ -26,6 +26,7 @@ Count = Annotated[int, Meta(ge=0, lt=2**32)]
 U32 = Annotated[int, Meta(ge=0, lt=2**32)]
 SAEText = Annotated[str, Meta(min_length=1, max_length=64)]
 Text = Annotated[str, Meta(max_length=200)]
+AlarmKind = Annotated[str, Meta(max_length=32)]
 _ENTRIES = Meta(max_length=limits.ENTRIES_PER_MESSAGE_MAX)
 
 
@@ -80,6 +81,8 @@ class Welcome(Struct, array_like=True, frozen=True, tag=2, forbid_unknown_fields
     """what the sender has no bits of, in the pad that it reads"""
     burnt_writes: Ranges
     """likewise in the pad that it writes"""
+    alarm: AlarmKind
+    """the alarm that the sender's end is under (I13); empty for none"""
 
 
 class Grant(Struct, array_like=True, frozen=True, tag=3, forbid_unknown_fields=True):
@@ -149,6 +152,13 @@ class Refusal(Struct, array_like=True, frozen=True, tag=10, forbid_unknown_field
     reason: Text
 
 
+class Alarmed(Struct, array_like=True, frozen=True, tag=11, forbid_unknown_fields=True):
+    """The sender's end of the link is under this alarm, or, empty, under none any more (I13). Said
+    at each change, and at the begin of a session that begins under an alarm."""
+
+    kind: AlarmKind
+
+
 class Announce(Struct, array_like=True, frozen=True, tag=16, forbid_unknown_fields=True):
     """The sender has this stream. Idempotent; answered by ``Verdict``."""
 
@@ -212,6 +222,7 @@ Message = (
     | Differ
     | Burnt
     | Want
+    | Alarmed
     | Announce
     | Verdict
     | Mark

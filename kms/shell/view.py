@@ -175,7 +175,7 @@ def _link(link: Link, peer: PeerStatistics | None) -> LinkStatus:
         blocks_refused_total=link.intake.refused + agreement.mismatches + agreement.expired,
         burnt_bytes_total=agreement.log.burnt_bytes
         + sum(pad.window.burnt_bytes for pad in memory.pads),
-        alarm=link.alarmed or memory.reason,
+        alarm=link.alarmed or memory.reason or link.greeting.refused,
         connects_total=peer.connects if peer else 0,
         frames_in_total=peer.frames_in if peer else 0,
         frames_out_total=peer.frames_out if peer else 0,
@@ -195,10 +195,13 @@ def _why(links: Iterable[LinkStatus], devices: Iterable[DeviceStatus]) -> Iterab
             yield f"link {link.link} has no secret yet (kms link-secret, kms link restart)"
         elif link.state == LinkState.DOUBTED.value:
             yield f"link {link.link} is doubted: {link.alarm} (kms link restart)"
-        elif link.alarm:
+        elif link.up and link.alarm:
             yield f"link {link.link} is under alarm: {link.alarm}"
+        elif link.up and link.outgoing.level_bytes < link.reserve_bytes:
+            left = link.outgoing.level_bytes
+            yield f"link {link.link} is drained: {left} bytes of pad are left for its own frames"
         elif not link.up:
-            yield f"link {link.link} is down: no neighbour"
+            yield f"link {link.link} is down: {link.alarm or 'the neighbour is not there'}"
     for device in devices:
         if device.fault:
             yield f"device {device.device}: {device.fault}"

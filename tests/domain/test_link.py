@@ -79,7 +79,10 @@ def test_different_blocks_are_destroyed_at_both_ends_and_alarmed() -> None:
     links = [link_at(world, name) for name in (ALICE, BOB)]
     assert [len(link.agreement.held) for link in links] == [0, 0]
     assert [link.memory.log_count for link in links] == [2, 2]
-    assert [[k for k, _ in s.alarms] for s in world.sites.values()] == [["mismatch"]] * 2
+    kinds = [
+        {kind for kind, _ in site.alarms} - {"neighbour-alarm"} for site in world.sites.values()
+    ]
+    assert [{"mismatch"}, {"mismatch"}] == kinds
 
 
 def test_good_blocks_end_an_alarm() -> None:
@@ -94,6 +97,45 @@ def test_good_blocks_end_an_alarm() -> None:
     assert alarmed == "qber"
     assert [link_at(world, name).alarmed for name in (ALICE, BOB)] == ["", ""]
     assert [s.refused_blocks for s in world.sites.values()] == [["QBER over the limit"]] * 2
+
+
+def test_an_alarm_at_one_end_holds_both() -> None:
+    world = joined()
+    world.block(1, BOB, qber=0.2)
+    world.settle()
+    during = [link_at(world, name).alarmed for name in (ALICE, BOB)]
+    for number in range(2, 2 + limits.ALARM_CLEAR_BLOCKS):
+        world.block(number)
+        world.settle()
+
+    assert ["qber at bob", "qber"] == during
+    assert ["", ""] == [link_at(world, name).alarmed for name in (ALICE, BOB)]
+    assert [["neighbour-alarm"], ["qber"]] == [
+        [kind for kind, _ in site.alarms] for site in world.sites.values()
+    ]
+
+
+def test_an_alarm_is_told_again_after_a_reconnection() -> None:
+    world = joined()
+    world.cut()
+    world.settle()
+    world.block(1, BOB, qber=0.2)
+    world.settle()
+    world.connect()
+
+    assert ["qber at bob", "qber"] == [link_at(world, name).alarmed for name in (ALICE, BOB)]
+
+
+def test_mismatches_with_good_blocks_between_them_are_no_alarm_at_either_end() -> None:
+    world = joined()
+    for number in range(0, 4 * limits.MISMATCHES_MAX, 2):
+        world.block_of(number, block_bits(number, 8192), ALICE)
+        world.block_of(number, block_bits(number + 1000, 8192), BOB)
+        world.settle()
+        world.block(number + 1)
+        world.settle()
+
+    assert [[], []] == [site.alarms for site in world.sites.values()]
 
 
 def test_a_block_at_one_end_only_expires() -> None:
@@ -163,7 +205,10 @@ def test_a_restart_of_either_end_burns_the_granted_window_and_goes_on() -> None:
         marks = {pad.direction: pad.mark for pad in link_at(world, name).memory.pads}
 
         assert all(marks[each] >= granted[each] for each in Direction)
-        assert [link_at(world, each).greeting.phase for each in (ALICE, BOB)] == [Phase.UP, Phase.UP]
+        assert [link_at(world, each).greeting.phase for each in (ALICE, BOB)] == [
+            Phase.UP,
+            Phase.UP,
+        ]
     world.block(100)
     world.settle()
 
@@ -203,7 +248,10 @@ def test_a_restored_backup_of_either_end_is_noticed_and_nothing_is_used_twice() 
             world.block(number)
             world.settle()
 
-        assert [link_at(world, each).greeting.phase for each in (ALICE, BOB)] == [Phase.UP, Phase.UP]
+        assert [link_at(world, each).greeting.phase for each in (ALICE, BOB)] == [
+            Phase.UP,
+            Phase.UP,
+        ]
         logs = [link_at(world, each).memory for each in (ALICE, BOB)]
         assert logs[0].log_count == logs[1].log_count
         assert logs[0].log_hash == logs[1].log_hash
@@ -264,7 +312,7 @@ def test_a_used_secret_is_refused() -> None:
 
 
 def test_a_link_that_only_talks_and_never_gets_blocks_keeps_its_reserve_for_restarts() -> None:
-    """Fifty idle restarts must not use up the bootstrap secret of 64 KiB a direction at once."""
+    """Eight idle restarts must not use up the bootstrap secret of 64 KiB a direction."""
     world = joined()
     restarts = 0
     for _ in range(8):

@@ -267,7 +267,7 @@ def test_a_welcome_twice_or_of_another_epoch_ends_the_session() -> None:
     for epoch in (1, 900):
         world = three()
         alice = link_at(world, ALICE)
-        welcome = wire.Welcome("kms/1", epoch, 2, 0, 2**61, [], [])
+        welcome = wire.Welcome("kms/1", epoch, 2, 0, 2**61, [], [], "")
         data = frame.opening(wire.encode_opening(welcome))
         event = PeerFrame(link=LINK, session=alice.greeting.session, data=data)
         world.sites[ALICE].inbox.append(event)

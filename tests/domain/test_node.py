@@ -5,9 +5,10 @@ import attrs
 from kms.domain import limits
 from kms.domain.effects import DeliverKey
 from kms.domain.names import KSID
+from kms.domain.outbox import Outbox
 from kms.domain.requests import Close, GetKey, KeyReply, OpenConnect, OpenReply
 from kms.domain.status import QoS, Status
-from tests.world import ALICE, ANN, BEN, BOB, World
+from tests.world import ALICE, ANN, BEN, BOB, LINK, World
 
 
 def ready(blocks: int = 20) -> World:
@@ -200,6 +201,25 @@ def test_under_an_alarm_nothing_is_delivered_and_after_it_everything_goes_on() -
     assert during == ({}, {})
     assert after[0] == after[1]
     assert len(after[0]) == 3
+
+
+def test_a_doubted_link_destroys_what_it_had_ready() -> None:
+    world = ready()
+    ksid = opened(world)
+    fetch(world, ksid, 1)
+    site = world.sites[ALICE]
+    out = Outbox(world.moment)
+    site.node._guarded(site.node.links[LINK], out, lambda out: _mistake())
+    site.disk.commit(out.effects)
+    world.pass_time(limits.DESTROY_WITHIN_MS, step_ms=1_000)
+
+    chunks = [gone for name, gone in site.disk.gone.items() if name.startswith("chunks/")]
+    assert chunks
+    assert all(all(gone) for gone in chunks)
+
+
+def _mistake() -> None:
+    raise AssertionError("planted")
 
 
 def test_closing_at_both_ends_leaves_no_key_behind() -> None:

@@ -27,7 +27,7 @@ def messages() -> dict[str, wire.Message | wire.Opening]:
     pad = wire.PadState(4096, 130, 65536)
     return {
         "hello": wire.Hello(["kms/1"], "alice", LINK, 3, 0, 1, SECRET, 2, counting(32), pad, pad),
-        "welcome": wire.Welcome("kms/1", 1, 2, 4096, 8192, [wire.Range(65536, 4096)], []),
+        "welcome": wire.Welcome("kms/1", 1, 2, 4096, 8192, [wire.Range(65536, 4096)], [], ""),
         "refusal": wire.Refusal("the append logs differ"),
         "grant": wire.Grant(131072),
         "offer": wire.Offer([wire.OfferEntry(BLOCK.bytes, 65536, counting(16))]),
@@ -35,6 +35,7 @@ def messages() -> dict[str, wire.Message | wire.Opening]:
         "appended": wire.Appended(3, [2]),
         "differ": wire.Differ([BLOCK.bytes]),
         "burnt": wire.Burnt(65536, 4096),
+        "alarmed": wire.Alarmed("qber"),
         "want": wire.Want(6240, 4096),
         "announce": wire.Announce(
             KSID.bytes, "sae:ann", "sae:ben", True, [32, 0, 0, 0, 0, 5000, 60], "", 0, True
