@@ -29,7 +29,8 @@ from kms.adapters.clock import SystemClock
 from kms.adapters.entropy import OSEntropy
 from kms.adapters.journal_file import FileJournal
 from kms.adapters.log import configure
-from kms.adapters.peer_tls import Neighbour, TLSPeerLinks
+from kms.adapters.neighbour import Neighbour
+from kms.adapters.peer_tls import TLSPeerLinks
 from kms.adapters.sdn_file import SDNFile, load_network
 from kms.adapters.seal import FileSealer
 from kms.adapters.store_sqlite import SQLiteStore

@@ -10,8 +10,9 @@ import attrs
 import trio
 
 from kms.adapters.memory.peer import MemoryHub
+from kms.adapters.neighbour import Neighbour
 from kms.adapters.peer_session import Timing
-from kms.adapters.peer_tls import Neighbour, TLSPeerLinks
+from kms.adapters.peer_tls import TLSPeerLinks
 from kms.adapters.pki import create_ca, issue
 from kms.adapters.tls import Checks, CurrentTLS
 from kms.domain.names import LinkId, NodeId, link_id

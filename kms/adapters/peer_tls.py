@@ -27,38 +27,17 @@ import attrs
 import structlog
 import trio
 
+from kms.adapters.neighbour import Neighbour, peer_node
 from kms.adapters.peer_session import NotGreeted, Session, Timing, Traffic, greet
-from kms.adapters.tls import CurrentTLS, fingerprint, uri_sans
+from kms.adapters.tls import CurrentTLS, fingerprint
 from kms.domain import limits
-from kms.domain.errors import BadName, LocalFault
-from kms.domain.names import LinkId, NodeId, leader_of, link_id, node_id
+from kms.domain.errors import LocalFault
+from kms.domain.names import LinkId, NodeId, leader_of, link_id
 from kms.ports.peer import PeerInbox, PeerStatistics
 
 _log = structlog.get_logger("kms.peer")
-_SCHEME = "kms:"
 
 TLSStream = trio.SSLStream[trio.SocketStream]
-
-
-@attrs.frozen(kw_only=True)
-class Neighbour:
-    """A node that shares a link with us."""
-
-    node: NodeId
-    host: str = ""
-    """where it listens; not needed where the neighbour dials"""
-    port: int = 0
-
-
-def peer_node(der: bytes | None) -> NodeId | None:
-    """The one node that a certificate names; None if it names none, or more than one."""
-    names = [uri for uri in uri_sans(der or b"") if uri.startswith(_SCHEME)]
-    if len(names) != 1:
-        return None
-    try:
-        return node_id(names[0].removeprefix(_SCHEME))
-    except BadName:
-        return None
 
 
 class _Refused(Exception):

@@ -15,7 +15,8 @@ from typing import Never
 
 import trio
 
-from kms.adapters.peer_tls import Neighbour, TLSPeerLinks
+from kms.adapters.neighbour import Neighbour
+from kms.adapters.peer_tls import TLSPeerLinks
 from kms.adapters.tls import Checks, Credentials, CurrentTLS
 from kms.bench.figures import Figure, mbit_s
 from kms.domain import frame, limits

@@ -6,7 +6,8 @@ method leaves its effects in the ``Outbox`` of its batch; records are written on
 The parts, each with its reason on top of its file:
 
     open, getkey, close    the three functions of ETSI GS QKD 004
-    agree, speech          one stream at two ends: what is heard, what is said
+    streamagreement        one stream at two ends: what is heard from the other
+    comparison, speech     what two ends that compare come to; what is said
     supply, pace, qos      the QoS provider: admission, goals, whose turn it is
     stream, keyruns        one stream; its chunks and their life-cycle states
     register, due          what can be looked up; what happens when
@@ -16,7 +17,6 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 
 from kms.domain import limits
-from kms.domain.agree import Agreement
 from kms.domain.channel import Channel
 from kms.domain.close import Ending
 from kms.domain.errors import BadName
@@ -31,6 +31,7 @@ from kms.domain.requests import Close, GetKey, OpenConnect
 from kms.domain.secret import Secret
 from kms.domain.speech import Speech
 from kms.domain.stream import StreamStatistics
+from kms.domain.streamagreement import StreamAgreement
 from kms.domain.supply import Supply
 from kms.domain.wire import Announce, Designate, Mark, Marked, Verdict
 
@@ -51,7 +52,7 @@ class Streams:
         self._ending = Ending(self._register, self._speech)
         self._reading = Reading(self._register, self._speech, self._supply, self._ending)
         self._opening = Opening(self._register, self._speech, self._supply, self._ending)
-        self._agreement = Agreement(
+        self._agreement = StreamAgreement(
             self._register,
             self._speech,
             self._supply,

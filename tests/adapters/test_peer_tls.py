@@ -15,6 +15,7 @@ import trio
 import trio.testing
 from cryptography import x509
 
+from kms.adapters.neighbour import Neighbour, peer_node
 from kms.adapters.peer_session import (
     GOODBYE,
     HEARTBEAT,
@@ -24,7 +25,7 @@ from kms.adapters.peer_session import (
     Traffic,
     greet,
 )
-from kms.adapters.peer_tls import Neighbour, TLSPeerLinks, peer_node
+from kms.adapters.peer_tls import TLSPeerLinks
 from kms.adapters.pki import create_ca, issue
 from kms.adapters.tls import Checks, Credentials, CurrentTLS, client_context, fingerprint
 from kms.domain import limits

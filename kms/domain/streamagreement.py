@@ -5,28 +5,18 @@ is a ``PeerFault`` (I9); what can cross with something of ours on the way (a des
 stream just closed or withdrawn) is let pass and its bits wiped. One end of a stream designates;
 when both ends opened it at once, the leader's record wins at both.
 
-Theory of operation. Marks carry what *both* ends hold, as far as their sender knows: the receiving
-end says how many chunks it has stored, the designating end how many were acknowledged to it. After
-a reconnection the two compare them:
-
-    agreed = max(stored at the receiving end, acknowledged at the designating end)
-
-Above ``agreed`` the designating end takes back what it made: it was delivered nowhere, for it
-delivers only what was acknowledged, and the other end never had it. An end that has less than
-``agreed`` has an old store: for it the chunks between are lost. The receiving end delivers as soon
-as it has stored, and a restored store forgets both, so after *its* restart nothing is taken back:
-what it does not hold is lost at both ends, and the next index is a new one. So no index is made
-twice that an application may have had (I2), whichever store is restored from a backup.
+What two ends that compare come to is in ``comparison``.
 """
 
 import attrs
 
 from kms.domain import limits
 from kms.domain.close import Ending
+from kms.domain.comparison import Comparison
 from kms.domain.errors import BadName, PeerFault
 from kms.domain.getkey import Reading
 from kms.domain.keyruns import KeyRuns
-from kms.domain.lifecycle import KeyEvent, KeyState
+from kms.domain.lifecycle import KeyState
 from kms.domain.names import KSID, LinkId, leader_of, sae_id
 from kms.domain.open import Opening
 from kms.domain.outbox import Outbox
@@ -43,7 +33,7 @@ from kms.domain.wire import Announce, Designate, Mark, Marked, Verdict
 _REFUSALS = (Status.NO_QKD_CONNECTION, Status.KSID_IN_USE, Status.QOS_NOT_MET)
 
 
-class Agreement:
+class StreamAgreement:
     """One stream at two ends."""
 
     def __init__(
@@ -56,6 +46,7 @@ class Agreement:
         reading: Reading,
     ) -> None:
         self._register = register
+        self._comparison = Comparison(register)
         self._speech = speech
         self._supply = supply
         self._ending = ending
@@ -178,7 +169,7 @@ class Agreement:
         stream = Stream(record, KeyRuns(ksid), now)
         self._register.add(stream)
         self._ending.restored(stream, out)
-        self._catch_up(stream, message.next_index, out)
+        self._comparison.catch_up(stream, message.next_index, out)
         return stream
 
     def _merge(self, stream: Stream, message: Announce, qos: QoS, out: Outbox) -> None:
@@ -192,7 +183,7 @@ class Agreement:
                 # Crossed openings: the other end has to hear of the record that stands.
                 self._speech.announce(stream)
         if record.designates and not designates:
-            self._take_back(stream, record.acked_index, out)
+            self._comparison.take_back(stream, record.acked_index, out)
         elif designates and not record.designates:
             stream.record = attrs.evolve(record, acked_index=record.next_index)
         stands = stream.record.qos if designates else qos
@@ -207,9 +198,9 @@ class Agreement:
         )
         stream.repace(out.now)
         if not stream.synced and stream.record.designates:
-            self._give_up(stream, message.next_index, out)
+            self._comparison.give_up(stream, message.next_index, out)
         if not stream.synced or not stream.record.designates:
-            self._catch_up(stream, message.next_index, out)
+            self._comparison.catch_up(stream, message.next_index, out)
 
     def _on_verdict(self, link: LinkId, message: Verdict, out: Outbox) -> None:
         stream = self._stream_of(link, message.ksid)
@@ -248,10 +239,10 @@ class Agreement:
             return
         stream.heard_index = message.next_index
         if not stream.synced:
-            self._catch_up(stream, message.next_index, out)
+            self._comparison.catch_up(stream, message.next_index, out)
             stream.synced = True
         elif not stream.record.designates:
-            self._lose_to(stream, message.next_index, out)
+            self._comparison.lose_to(stream, message.next_index, out)
         elif stream.record.acked_index < message.next_index <= stream.record.next_index:
             stream.record = attrs.evolve(stream.record, acked_index=message.next_index)
         if not stream.said:
@@ -292,7 +283,7 @@ class Agreement:
             self._ending.remote_closed(stream, "the peer's node has lost the stream", out)
             self._reading.serve(stream, out)
         else:
-            self._take_back(stream, 0, out)
+            self._comparison.take_back(stream, 0, out)
             stream.record = attrs.evolve(stream.record, remote_joined=False)
             stream.synced = stream.confirmed = False
             self._register.touch(stream)
@@ -345,69 +336,7 @@ class Agreement:
         self._reading.serve(stream, out)
         return True
 
-    # ---- the two ends compared --------------------------------------------------------------
-
-    def _catch_up(self, stream: Stream, held: int, out: Outbox) -> None:
-        """Both ends are at the same next index (theory of operation, above)."""
-        record = stream.record
-        if not record.designates:
-            self._lose_to(stream, held, out)
-            return
-        agreed = max(held, record.acked_index)
-        # An end that holds more than was ever made here shows that this store is old: what it
-        # believes to have made since the last acknowledgement may have been made anew.
-        self._take_back(stream, agreed if held <= record.next_index else record.acked_index, out)
-        self._lose_to(stream, agreed, out)
-        stream.record = attrs.evolve(stream.record, acked_index=agreed)
-        self._register.touch(stream)
-
-    def _give_up(self, stream: Stream, held: int, out: Outbox) -> None:
-        """The receiving end has restarted: what it does not hold is lost, and never made again."""
-        record = stream.record
-        kept = max(held, record.acked_index)
-        if kept < record.next_index:
-            self._register.destroy(
-                stream,
-                stream.runs.spans(KeyState.PRE_ACTIVATION, kept),
-                KeyEvent.DESTROY,
-                reason="lost when the other end restarted",
-                out=out,
-            )
-            stream.record = attrs.evolve(record, acked_index=record.next_index)
-            self._register.touch(stream)
-
-    def _take_back(self, stream: Stream, first: int, out: Outbox) -> None:
-        """Chunks from ``first`` on, which only this end holds, were never made."""
-        if first >= stream.record.next_index:
-            return
-        self._register.destroy(
-            stream,
-            stream.runs.spans(KeyState.PRE_ACTIVATION, first),
-            KeyEvent.DESTROY,
-            reason="never reached the other end",
-            out=out,
-        )
-        stream.runs.fall_back(first)
-        stream.record = attrs.evolve(stream.record, next_index=first, falls=stream.record.falls + 1)
-        self._register.touch(stream)
-
-    def _lose_to(self, stream: Stream, end: int, out: Outbox) -> None:
-        """Chunks up to ``end``, which only the other end holds, are lost here."""
-        lost = end - stream.record.next_index
-        if lost <= 0:
-            return
-        reason = "lost: this store is older than the peer's"
-        stream.runs.lose(lost, now=out.now, reason=reason)
-        out.audit(
-            "keys-lost",
-            actor="node",
-            subject=str(stream.ksid),
-            first=stream.record.next_index,
-            count=lost,
-            reason=reason,
-        )
-        stream.record = attrs.evolve(stream.record, next_index=end)
-        self._register.touch(stream)
+    # ---- inside ----------------------------------------------------------------------------
 
     def _stream_of(self, link: LinkId, data: bytes) -> Stream | None:
         """The stream that the neighbour means. Another link's of that name is none of its

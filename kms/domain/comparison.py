@@ -1,0 +1,91 @@
+"""Two ends of a stream compare how far each is: after a hello, nobody makes an index twice (I2).
+
+Theory of operation. Marks carry what *both* ends hold, as far as their sender knows: the receiving
+end says how many chunks it has stored, the designating end how many were acknowledged to it. After
+a reconnection the two compare them:
+
+    agreed = max(stored at the receiving end, acknowledged at the designating end)
+
+Above ``agreed`` the designating end takes back what it made: it was delivered nowhere, for it
+delivers only what was acknowledged, and the other end never had it. An end that has less than
+``agreed`` has an old store: for it the chunks between are lost. The receiving end delivers as soon
+as it has stored, and a restored store forgets both, so after *its* restart nothing is taken back:
+what it does not hold is lost at both ends, and the next index is a new one. So no index is made
+twice that an application may have had (I2), whichever store is restored from a backup.
+"""
+
+import attrs
+
+from kms.domain.lifecycle import KeyEvent, KeyState
+from kms.domain.outbox import Outbox
+from kms.domain.register import Register
+from kms.domain.stream import Stream
+
+
+class Comparison:
+    """What one end does with the other end's next index."""
+
+    def __init__(self, register: Register) -> None:
+        self._register = register
+
+    def catch_up(self, stream: Stream, held: int, out: Outbox) -> None:
+        """Both ends are at the same next index (theory of operation, above)."""
+        record = stream.record
+        if not record.designates:
+            self.lose_to(stream, held, out)
+            return
+        agreed = max(held, record.acked_index)
+        # An end that holds more than was ever made here shows that this store is old: what it
+        # believes to have made since the last acknowledgement may have been made anew.
+        self.take_back(stream, agreed if held <= record.next_index else record.acked_index, out)
+        self.lose_to(stream, agreed, out)
+        stream.record = attrs.evolve(stream.record, acked_index=agreed)
+        self._register.touch(stream)
+
+    def give_up(self, stream: Stream, held: int, out: Outbox) -> None:
+        """The receiving end has restarted: what it does not hold is lost, and never made again."""
+        record = stream.record
+        kept = max(held, record.acked_index)
+        if kept < record.next_index:
+            self._register.destroy(
+                stream,
+                stream.runs.spans(KeyState.PRE_ACTIVATION, kept),
+                KeyEvent.DESTROY,
+                reason="lost when the other end restarted",
+                out=out,
+            )
+            stream.record = attrs.evolve(record, acked_index=record.next_index)
+            self._register.touch(stream)
+
+    def take_back(self, stream: Stream, first: int, out: Outbox) -> None:
+        """Chunks from ``first`` on, which only this end holds, were never made."""
+        if first >= stream.record.next_index:
+            return
+        self._register.destroy(
+            stream,
+            stream.runs.spans(KeyState.PRE_ACTIVATION, first),
+            KeyEvent.DESTROY,
+            reason="never reached the other end",
+            out=out,
+        )
+        stream.runs.fall_back(first)
+        stream.record = attrs.evolve(stream.record, next_index=first, falls=stream.record.falls + 1)
+        self._register.touch(stream)
+
+    def lose_to(self, stream: Stream, end: int, out: Outbox) -> None:
+        """Chunks up to ``end``, which only the other end holds, are lost here."""
+        lost = end - stream.record.next_index
+        if lost <= 0:
+            return
+        reason = "lost: this store is older than the peer's"
+        stream.runs.lose(lost, now=out.now, reason=reason)
+        out.audit(
+            "keys-lost",
+            actor="node",
+            subject=str(stream.ksid),
+            first=stream.record.next_index,
+            count=lost,
+            reason=reason,
+        )
+        stream.record = attrs.evolve(stream.record, next_index=end)
+        self._register.touch(stream)
