@@ -18,6 +18,7 @@ from kms.bench.figures import Figure, Report, median, this_machine
 from kms.bench.network import STREAMS, Network, Say, directory, network, streams
 from kms.bench.peer import other_end
 from kms.bench.plan import FULL, QUICK, Plan
+from kms.client import ClientError
 from kms.domain.errors import LocalFault
 
 NAMES = (agreed.NAME, tunnel.NAME, creation.NAME, delivery.NAME, steps.NAME)
@@ -38,14 +39,28 @@ def run(*, quick: bool, as_json: bool, only: Iterable[str]) -> int:
     console = Console(stderr=True)
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    with console.status("starting") as status:
-        report = measure(QUICK if quick else FULL, wanted, status.update, quick=quick)
+    try:
+        with console.status("starting") as status:
+            report = measure(QUICK if quick else FULL, wanted, status.update, quick=quick)
+    except* ClientError as group:
+        raise LocalFault(
+            f"the nodes gave no key: {_first(group)}",
+            hint="something else takes this machine's time: measure again when it is quiet",
+        ) from group
     if as_json:
         json.dump(report.fields(), sys.stdout, indent=2)
         print()
     else:
         _print(report)
     return 0
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> str:
+    """What the first of them says."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error)
 
 
 def measure(plan: Plan, wanted: frozenset[str], say: Say, *, quick: bool) -> Report:

@@ -124,7 +124,7 @@ async def streams(
     clients: tuple[Client, Client], site: Site, chunk_bytes: int, count: int = STREAMS
 ) -> AsyncIterator[list[Pair]]:
     """Open streams with no key in them yet, but what the pacer lays ready; closed afterwards."""
-    qos = QoS(key_chunk_size=chunk_bytes, timeout=30_000)
+    qos = QoS(key_chunk_size=chunk_bytes, timeout=10_000)
     names = [each.sae_id for each in site.applications]
     pairs = []
     for number in range(count):
