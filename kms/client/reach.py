@@ -4,7 +4,7 @@ import select
 import ssl
 
 from kms.adapters.tls import HTTP_1_1, Checks, Credentials, CurrentTLS, uri_sans
-from kms.client.errors import Unreachable, WrongServer
+from kms.client.errors import AnswerLost, Unreachable, WrongServer
 
 
 def tls(credentials: Credentials, node: str | None) -> CurrentTLS:
@@ -39,6 +39,13 @@ def refused_us(error: BaseException | None) -> bool:
     """The server told us in TLS that it will not talk to us. In TLS 1.3 that comes after our
     side of the handshake is done, where the first answer was expected."""
     return isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or "").upper()
+
+
+def broken(function: str, *, first: bool) -> AnswerLost:
+    """The connection ended before the answer. On its first request a certificate that the node
+    does not accept looks like this, too, where the node's end comes as a reset."""
+    perhaps = "; perhaps our certificate is not accepted" if first else ""
+    return AnswerLost(f"{function}: the connection broke{perhaps}")
 
 
 def has_news(descriptor: int) -> bool:

@@ -15,7 +15,6 @@ import attrs
 
 from kms.adapters.tls import Credentials
 from kms.client import etsi004, reach
-from kms.client.errors import AnswerLost
 from kms.client.exchange import (
     CONNECT_S,
     CONNECTIONS_MAX,
@@ -139,7 +138,7 @@ class SyncClient:
         except OSError as error:  # also ssl.SSLError
             if not exchange.used and reach.refused_us(error):
                 raise reach.unreachable(error) from error
-            raise AnswerLost(f"{call.function}: the connection broke") from error
+            raise reach.broken(call.function, first=not exchange.used) from error
 
     def _keep(self, connection: _Connection) -> None:
         if connection.exchange.again():

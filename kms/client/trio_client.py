@@ -15,7 +15,7 @@ import trio
 
 from kms.adapters.tls import Credentials
 from kms.client import etsi004, reach
-from kms.client.errors import AnswerLost, Unreachable
+from kms.client.errors import Unreachable
 from kms.client.exchange import (
     CONNECT_S,
     CONNECTIONS_MAX,
@@ -137,7 +137,7 @@ class Client:
         except trio.BrokenResourceError as error:
             if not exchange.used and reach.refused_us(error.__cause__):
                 raise reach.unreachable(error.__cause__) from error
-            raise AnswerLost(f"{call.function}: the connection broke") from error
+            raise reach.broken(call.function, first=not exchange.used) from error
 
     async def _connection(self) -> _Connection:
         while self._idle:

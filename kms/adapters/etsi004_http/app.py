@@ -8,6 +8,7 @@ as it is. No handler has a deadline of its own: the Timeout agreed for the strea
 
 from http import HTTPStatus
 from types import TracebackType
+from typing import Any
 
 from quart import request
 from quart_trio import QuartTrio
@@ -90,12 +91,11 @@ class _App(QuartTrio):
         super().__init__(name, static_folder=None)
         self._log = log
 
-    def log_exception(
-        self,
-        exception_info: tuple[type, BaseException, TracebackType] | tuple[None, None, None],
-    ) -> None:
-        """Called for exceptions that no handler names; the client gets 500."""
-        kind, error, trace = exception_info
+    def log_exception(self, *context_and_info: Any) -> None:
+        """Called for exceptions that no handler names; the client gets 500. Quart 0.23 passes its
+        context first, Quart 0.22 (the last for Python 3.11) the exception only."""
+        info: tuple[type | None, BaseException | None, TracebackType | None] = context_and_info[-1]
+        kind, error, trace = info
         while trace is not None and trace.tb_next is not None:
             trace = trace.tb_next
         self._log.error(
