@@ -233,6 +233,10 @@ class StreamAgreement:
         if not (stream.confirmed and stream.continuous):
             # Perhaps the neighbour means another stream of that KSID: the verdict will say.
             return
+        if stream.record.remote_closed and not message.closed:
+            # It closed this stream once, and its store has forgotten it: it is told again.
+            self._speech.say_closed(stream.record)
+            return
         self._check_mark(stream, message)
         if message.closed and not message.joined:
             self._withdrawn(stream, out)

@@ -26,6 +26,7 @@ BROKEN_ONCE = [
     ("bit rot", 1147),  # What was burnt of a grant was forgotten with a lost welcome.
     ("bit rot", 1081),  # So was what a grant stepped over.
     ("all at once", 1001),
+    ("all at once", 1230),  # An old store held open what the other end had seen it close.
     ("bit rot", 1213),  # The last acknowledgement found no pad, and without it none was granted.
     ("crashes and cuts", 0),  # What a restart burnt stayed readable.
     ("crashes and cuts", 27),  # An announcement that is said twice was believed twice.
