@@ -1,6 +1,5 @@
 """What the demonstration does with the network: two applications fetch keys and compare them."""
 
-import secrets
 from collections.abc import Callable
 from uuid import UUID
 
@@ -142,8 +141,3 @@ async def _message(here: Stream, there: Stream) -> tuple[bytes, bytes]:
         hidden += crossing
         read += xor(crossing, theirs[: len(part)])
     return bytes(hidden), bytes(read)
-
-
-def fresh_name() -> str:
-    """A directory name that no other demonstration has."""
-    return f"kms-demo-{secrets.token_hex(4)}"

@@ -146,10 +146,6 @@ class Streams:
         self._agreement.on_message(link, message, drawn, out)
         self._register.flush(out)
 
-    def drawn_bytes(self, message: Designate) -> int:
-        """How many pad bytes belong to the designation; bounded by the message's own fields."""
-        return message.count * message.chunk_bytes
-
     def replenish(self, out: Outbox) -> None:
         """End of a batch: what is to be said is said, streams that lack key have some more."""
         self._begin(out)
