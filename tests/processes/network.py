@@ -159,9 +159,9 @@ class RealNetwork:
 
 
 @contextmanager
-def real_network(directory: Path) -> Iterator[RealNetwork]:
+def real_network(directory: Path, rate_bps: int = RATE_BPS) -> Iterator[RealNetwork]:
     """A network that is ready; nothing of it runs afterwards."""
-    site = lay_out(directory, rate_bps=RATE_BPS, block_bytes=BLOCK_BYTES)
+    site = lay_out(directory, rate_bps=rate_bps, block_bytes=BLOCK_BYTES)
     network = RealNetwork(site)
     try:
         network.processes.start_all()
