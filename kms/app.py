@@ -1,10 +1,8 @@
 """The wiring: every adapter is chosen and opened here, and nowhere else.
 
 Theory of operation. ``run`` reads the configuration, opens the admin socket and the operations
-listener, and waits until the sealer is open. Then it opens journal and store, rebuilds the node
-from its records, and starts in one nursery: the pump, the neighbours' links, the devices, the
-network view and the applications' interface. It stops in reverse: applications first, so that
-nobody asks any more; then devices and neighbours; the pump's last batch; the store; the journal.
+listener, and waits until the sealer is open. Then ``shell.running`` starts, runs and stops the
+node on the adapters that are named here.
 
 SIGTERM and SIGINT stop the node within ``[stop] grace_s`` plus a few seconds, whatever clients do.
 SIGHUP reloads certificates, the network file and newly listed links.
@@ -37,25 +35,19 @@ from kms.adapters.store_sqlite import SQLiteStore
 from kms.adapters.tls import Checks, CurrentTLS
 from kms.config import Config, LinkSection
 from kms.domain.errors import LocalFault
-from kms.domain.events import NetworkChanged, Started
 from kms.domain.linkmemory import LinkSettings
 from kms.domain.names import NodeId
-from kms.domain.node import Node
 from kms.domain.policy import Policy
 from kms.domain.secret import Secret
 from kms.domain.statistics import NodeState
-from kms.shell.counter import Counter
-from kms.shell.intake import NodeIntake
+from kms.ports.sdn import Network
 from kms.shell.operator import Operator, sealed_status
-from kms.shell.pump import Pump
-from kms.shell.view import Alarms, RunningView
+from kms.shell.running import Parts, RunningNode, run_node
 from kms.wiring.devices import credentials, devices_of
 from kms.wiring.listeners import Listeners
 
 # prctl(2); Python has no name for it.
 _PR_SET_DUMPABLE = 4
-# After the last request is answered: for devices, neighbours, the last batch and the store.
-CLOSE_S = 5.0
 # A commit returns from the disk in half a millisecond; Python's own 5 ms would be ten times that.
 SWITCH_S = 0.0005
 
@@ -90,7 +82,7 @@ def _quicken() -> None:
 
 
 class App:
-    """One node and its adapters. Implements ``shell.operator.Hands``."""
+    """One node and its adapters; the ``Hands`` of its operator, the ``Owner`` of its run."""
 
     def __init__(self, config: Config, path: Path) -> None:
         self.config, self._path = config, path
@@ -147,23 +139,31 @@ class App:
     # ---- the open node ------------------------------------------------------------------
 
     async def _run_open(self) -> None:
-        assert self._sealer is not None, "unsealed"
-        directory = self.config.node.directory
-        journal = await FileJournal.open(self.config.audit_file)
-        try:
-            store = await SQLiteStore.open(directory / "store", self._sealer, node=self.name)
-            try:
-                self._store = store
-                await self._run_node(store, journal)
-            finally:
-                self._store = None
-                await store.aclose()
-        finally:
-            await journal.aclose()
-
-    async def _run_node(self, store: SQLiteStore, journal: FileJournal) -> None:
+        parts = Parts(
+            open_journal=partial(FileJournal.open, self.config.audit_file),
+            open_storage=self._open_storage,
+            open_peers=self._open_peers,
+            devices=devices_of(self.config, self._jitter),
+            sdn=self._sdn,
+            clock=self._clock,
+            entropy=self._entropy,
+            is_revoked=self._is_revoked,
+            serve_applications=partial(self._listeners.serve_applications, self._app_tls),
+            grace_s=self.config.stop.grace_s,
+        )
         settings = {link.peer: self._settings(link.peer) for link in self.config.link}
-        node = Node(self.name, settings, store.load())
+        try:
+            await run_node(self.name, settings, parts=parts, owner=self, stop=self._stop)
+        finally:
+            self._store = None
+
+    async def _open_storage(self) -> SQLiteStore:
+        assert self._sealer is not None, "unsealed"
+        directory = self.config.node.directory / "store"
+        self._store = await SQLiteStore.open(directory, self._sealer, node=self.name)
+        return self._store
+
+    async def _open_peers(self) -> TLSPeerLinks:
         peers = self._peers = TLSPeerLinks(
             node=self.name,
             tls=self._peer_tls,
@@ -171,51 +171,32 @@ class App:
             neighbours=[_neighbour(link) for link in self.config.link],
             is_revoked=self._is_revoked,
         )
-        alarms = Alarms(self._clock)
-        pump = Pump(
-            node, storage=store, journal=journal, peers=peers, clock=self._clock, watcher=alarms
-        )
-        counter = Counter(
-            pump, clock=self._clock, entropy=self._entropy, is_revoked=self._is_revoked
-        )
-        devices = devices_of(self.config, self._jitter)
-        view = RunningView(
-            pump,
-            counter=counter,
-            storage=store,
-            journal=journal,
-            peers=peers,
-            devices=devices,
-            alarms=alarms,
-        )
         listen = self.config.peer.listen
         port = await peers.listen(listen.host, listen.port)
         self._listeners.addresses["peer"] = f"{listen.host}:{port}"
-        async with trio.open_nursery() as pumping:
-            pumping.start_soon(pump.run)
-            await pump.handled(Started())
-            await self._follow_network(pump)
-            self._operator.opened(pump, view, alarms)
-            await self._carry_secrets()
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch_network, pump)
-                nursery.start_soon(peers.run, pump)
-                for link, group in devices.items():
-                    for device in group:
-                        intake = NodeIntake(pump, device.device_id, link)
-                        nursery.start_soon(device.run, intake)
-                server = await nursery.start(
-                    self._listeners.serve_applications, counter, self._app_tls
-                )
-                self._log.info("ready", version=__version__, **self._listeners.addresses)
-                await self._stop.wait()
-                self._operator.stopping()
-                self._log.info("stopping", grace_s=self.config.stop.grace_s)
-                server.stop()
-                with trio.move_on_after(self.config.stop.grace_s + CLOSE_S):
-                    await self._listeners.applications_done.wait()
-                nursery.cancel_scope.cancel()
-            pumping.cancel_scope.cancel()
+        return peers
+
+    # ---- what the running node tells (shell.running.Owner) ------------------------------
+
+    def network_seen(self, network: Network) -> None:
+        """Revocation is as in this view, for sessions that stand as well."""
+        self._policy = network.policy
+        if self._peers is not None:
+            self._peers.recheck()
+
+    async def opened(self, node: RunningNode) -> None:
+        """The operator's commands work, and the configuration's secrets are carried."""
+        self._operator.opened(node.pump, node.view, node.alarms)
+        await self._carry_secrets()
+
+    def ready(self) -> None:
+        """The addresses are in the log."""
+        self._log.info("ready", version=__version__, **self._listeners.addresses)
+
+    def stopping(self) -> None:
+        """The node says so."""
+        self._operator.stopping()
+        self._log.info("stopping", grace_s=self.config.stop.grace_s)
 
     async def _carry_secrets(self) -> None:
         """Secrets that the configuration names are imported once, then their files erased."""
@@ -227,34 +208,8 @@ class App:
                 self._log.warning("link-secret-used-before", file=str(link.secret_file))
             link_secret.erase(link.secret_file)
 
-    # ---- the network view ---------------------------------------------------------------
-
     def _is_revoked(self, fingerprint: str) -> bool:
         return fingerprint in self._policy.revoked
-
-    async def _follow_network(self, pump: Pump) -> None:
-        network = await self._sdn.network()
-        self._policy = network.policy
-        neighbours = {b if a == self.name else a for a, b in network.links if self.name in (a, b)}
-        await pump.handled(
-            NetworkChanged(
-                neighbours=frozenset(neighbours),
-                directory=network.directory,
-                policy=network.policy,
-            )
-        )
-        if self._peers is not None:
-            self._peers.recheck()
-
-    async def _watch_network(self, pump: Pump) -> None:
-        while True:
-            await self._sdn.changed()
-            try:
-                await self._follow_network(pump)
-            except LocalFault as fault:
-                self._log.warning("network-file-refused", reason=fault.reason, hint=fault.hint)
-            else:
-                self._log.info("network-changed")
 
     # ---- signals ---------------------------------------------------------------------------
 

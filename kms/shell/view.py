@@ -1,7 +1,7 @@
 """How the node shows itself: every part's figures, put together for status, health and metrics."""
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import structlog
 
@@ -78,7 +78,7 @@ class RunningView:
         storage: Storage,
         journal: Journal,
         peers: PeerLinks,
-        devices: dict[LinkId, list[Device]],
+        devices: Mapping[LinkId, list[Device]],
         alarms: Alarms,
     ) -> None:
         self._pump, self._counter = pump, counter

@@ -18,13 +18,11 @@ class Listeners:
         self._config = config
         self._log = structlog.get_logger()
         self.addresses: dict[str, str] = {}
-        self.applications_done = trio.Event()
-        """no application is served any more"""
 
     async def serve_applications(
         self,
-        counter: Northbound,
         tls: edge.TLSSource,
+        counter: Northbound,
         *,
         task_status: trio.TaskStatus[edge.Server],
     ) -> None:
@@ -32,17 +30,14 @@ class Listeners:
         listen = self._config.etsi004.listen
         listeners = await edge.listen_tcp(listen.host, listen.port)
         self.addresses["etsi004"] = _address(listeners)
-        try:
-            await edge.serve(
-                etsi004_app(counter, self._log),
-                listeners=listeners,
-                tls=tls,
-                log=self._log,
-                bounds=edge.Bounds(graceful_s=max(0.1, self._config.stop.grace_s)),
-                task_status=task_status,
-            )
-        finally:
-            self.applications_done.set()
+        await edge.serve(
+            etsi004_app(counter, self._log),
+            listeners=listeners,
+            tls=tls,
+            log=self._log,
+            bounds=edge.Bounds(graceful_s=max(0.1, self._config.stop.grace_s)),
+            task_status=task_status,
+        )
 
     async def serve_operations(
         self, admin: Admin, *, task_status: trio.TaskStatus[edge.Server]

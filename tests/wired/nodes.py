@@ -1,11 +1,12 @@
-"""Two nodes in one process: the real pump, counter and intakes; everything else in memory.
+"""Two nodes in one process, as the real ones are wired (``kms/shell/running.py``), on adapters in
+memory.
 
 Under a ``MockClock`` with ``autojump_threshold=0`` a second costs nothing: the nodes' clock is
-trio's. Each node has parts that a test can hurt: ``disk``, ``journal``, ``peers``; disk and journal
-can be held at a gate, so that a test sees what leaves before they return.
+trio's. What survives a node's end is its ``WiredNode``: disk, journal, devices; ``run`` starts a
+process on them, again and again.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from uuid import UUID
@@ -15,173 +16,172 @@ import trio
 
 from kms.adapters.memory.device import ScriptedDevice
 from kms.adapters.memory.entropy import SeededEntropy
-from kms.adapters.memory.journal import MemoryJournal
-from kms.adapters.memory.peer import MemoryHub, MemoryPeerLinks
+from kms.adapters.memory.peer import MemoryHub
 from kms.adapters.memory.sdn import MemorySDN
-from kms.adapters.memory.storage import MemoryDisk, MemoryStorage
+from kms.adapters.memory.storage import MemoryDisk
 from kms.domain import limits
-from kms.domain.audit import AuditEntry
-from kms.domain.effects import Write
-from kms.domain.events import NetworkChanged, SecretCarried, Started
+from kms.domain.audit import AuditRecord
+from kms.domain.errors import LocalFault
+from kms.domain.events import SecretCarried
 from kms.domain.linkmemory import LinkSettings
-from kms.domain.moment import Moment
-from kms.domain.names import BlockId, DeviceId, LinkId, NodeId, SAEId, SecretId
-from kms.domain.node import Node
+from kms.domain.names import BlockId, DeviceId, NodeId, SAEId, SecretId
 from kms.domain.policy import Policy, Rule
 from kms.domain.secret import Secret
 from kms.ports.device import DeviceBlock
-from kms.ports.journal import JournalHead
 from kms.ports.sdn import Network
 from kms.shell.counter import Counter
 from kms.shell.intake import NodeIntake
-from kms.shell.pump import Fields, Pump
+from kms.shell.pump import Pump
+from kms.shell.running import Parts, RunningNode, run_node
+from tests.wired.ledger import Ledger
+from tests.wired.parts import (
+    GatedJournal,
+    GatedStorage,
+    Gates,
+    GivenDevice,
+    MemoryFront,
+    SpiedPeers,
+    Trace,
+    TrioClock,
+)
 from tests.world import ALICE, ANN, BEN, BOB, LINK, block_bits
 
 BLOCK_BYTES = 64 * limits.KIB
 SETTINGS = LinkSettings(pool_bytes_max=64 * limits.MIB, qber_max=0.11, block_expiry_ms=60_000)
-WALL_MS = 1_700_000_000_000
+GRACE_S = 2.0
 
 
-class TrioClock:
-    """The nodes' clock is trio's, real or mocked."""
+class GatedSDN(MemorySDN):
+    """The network view, behind a gate."""
 
-    def now(self) -> Moment:
-        mono_ms = int(trio.current_time() * 1000)
-        return Moment(mono_ms=mono_ms, wall_ms=WALL_MS + mono_ms)
+    def __init__(self, view: Network, gates: Gates) -> None:
+        super().__init__(view)
+        self._gates = gates
 
-
-class Gate:
-    """Open until ``shut``; then whoever comes waits, and ``waiting`` is set."""
-
-    def __init__(self) -> None:
-        self._open = trio.Event()
-        self._open.set()
-        self.waiting = trio.Event()
-
-    def shut(self) -> None:
-        self._open, self.waiting = trio.Event(), trio.Event()
-
-    def open(self) -> None:
-        self._open.set()
-
-    async def passed(self) -> None:
-        if not self._open.is_set():
-            self.waiting.set()
-        await self._open.wait()
-
-
-class GatedStorage(MemoryStorage):
-    """Commits go through the gate first."""
-
-    def __init__(self, disk: MemoryDisk) -> None:
-        super().__init__(disk)
-        self.gate = Gate()
-
-    async def commit(self, writes: Sequence[Write]) -> None:
-        await self.gate.passed()
-        await super().commit(writes)
-
-
-class GatedJournal(MemoryJournal):
-    """Appends go through the gate first; ``appends`` has the events of each."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gate = Gate()
-        self.appends: list[list[str]] = []
-
-    async def append(self, entries: Sequence[AuditEntry]) -> JournalHead:
-        await self.gate.passed()
-        self.appends.append([entry.event for entry in entries])
-        return await super().append(entries)
-
-
-class SpiedPeers:
-    """The real fake, and a list of the frames that left through it."""
-
-    def __init__(self, peers: MemoryPeerLinks) -> None:
-        self._peers = peers
-        self.run, self.disconnect = peers.run, peers.disconnect
-        self.statistics = peers.statistics
-        self.sent: list[bytes] = []
-
-    def send(self, link: LinkId, session: int, data: bytes) -> None:
-        self.sent.append(data)
-        self._peers.send(link, session, data)
-
-
-class Told:
-    """A ``Watcher`` that remembers."""
-
-    def __init__(self) -> None:
-        self.alarms: list[str] = []
-        self.notes: list[str] = []
-
-    def noted(self, name: str, fields: Fields) -> None:
-        self.notes.append(name)
-
-    def alarmed(self, kind: str, link: LinkId | None, detail: str) -> None:
-        self.alarms.append(f"{kind}: {detail}")
+    async def network(self) -> Network:
+        await self._gates.network.passed()
+        return await super().network()
 
 
 class WiredNode:
-    """One node as ``kms.app`` wires it, on parts that can be hurt."""
+    """One site. Implements ``shell.running.Owner`` as ``kms.app`` does."""
 
     def __init__(
-        self, name: NodeId, hub: MemoryHub, network: Network, settings: LinkSettings
-    ) -> None:
-        self.name, self._network = name, network
-        (peer,) = {ALICE, BOB} - {name}
-        self.disk = MemoryDisk(name)
-        self.storage = GatedStorage(self.disk)
-        self.journal = GatedJournal()
-        self.told = Told()
-        self.peers = SpiedPeers(hub.node(name, peer))
-        self.sdn = MemorySDN(network)
-        self.entropy = SeededEntropy(len(name))
-        clock = TrioClock()
-        self.pump = Pump(
-            Node(name, {peer: settings}, self.storage.load()),
-            storage=self.storage,
-            journal=self.journal,
-            peers=self.peers,
-            clock=clock,
-            watcher=self.told,
-        )
-        self.counter = Counter(
-            self.pump,
-            clock=clock,
-            entropy=self.entropy,
-            is_revoked=lambda fingerprint: fingerprint in network.policy.revoked,
-        )
-        self.devices: list[ScriptedDevice] = []
-
-    async def run(
         self,
-        blocks: Iterable[DeviceBlock],
-        *,
-        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+        name: NodeId,
+        hub: MemoryHub,
+        view: Network,
+        settings: LinkSettings,
+        ledger: Ledger,
+        trace: Trace,
     ) -> None:
-        """Until cancelled, or until the pump raises; started when it has its secret."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.pump.run)
-            await self.pump.handled(Started())
-            network = await self.sdn.network()
-            await self.pump.handled(
-                NetworkChanged(
-                    neighbours=frozenset({ALICE, BOB} - {self.name}),
-                    directory=network.directory,
-                    policy=network.policy,
-                )
-            )
+        self.name, self._hub, self._settings = name, hub, settings
+        self.ledger, self.trace = ledger, trace
+        (self.peer,) = {ALICE, BOB} - {name}
+        self.disk = MemoryDisk(name)
+        self.audit: list[AuditRecord] = []
+        self.gates = Gates()
+        self.sdn = GatedSDN(view, self.gates)
+        self.entropy = SeededEntropy(len(name))
+        self.device = GivenDevice(DeviceId(f"device-{name}"))
+        self.devices: list[ScriptedDevice] = []
+        """fed beside it (``feed``)"""
+        self.clock = TrioClock()
+        self._policy = Policy()
+        self.refusing_to_open: dict[str, LocalFault] = {}
+        """``journal``, ``storage`` or ``peers``: what opening it raises"""
+        self.told: list[str] = []
+        self.starts = 0
+        # Of the process that runs, or ran last.
+        self.stop = trio.Event()
+        self.serving = trio.Event()
+        self.front = MemoryFront(GRACE_S)
+        self.running: RunningNode
+        self.storage: GatedStorage
+        self.journal: GatedJournal
+        self.peers: SpiedPeers
+
+    @property
+    def pump(self) -> Pump:
+        return self.running.pump
+
+    @property
+    def counter(self) -> Counter:
+        return self.running.counter
+
+    # ---- a process ------------------------------------------------------------------------
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """One process, until ``stop``; started when applications are served."""
+        self.starts += 1
+        self.told = []
+        self.stop, self.serving = trio.Event(), trio.Event()
+        self.front = MemoryFront(GRACE_S)
+        self._task_status = task_status
+        parts = Parts(
+            open_journal=self._open_journal,
+            open_storage=self._open_storage,
+            open_peers=self._open_peers,
+            devices={LINK: [self.device]},
+            sdn=self.sdn,
+            clock=self.clock,
+            entropy=self.entropy,
+            is_revoked=lambda fingerprint: fingerprint in self._policy.revoked,
+            serve_applications=self.front.serve,
+            grace_s=GRACE_S,
+        )
+        links = {self.peer: self._settings}
+        await run_node(self.name, links, parts=parts, owner=self, stop=self.stop)
+
+    async def _open_journal(self) -> GatedJournal:
+        await self._opening("journal")
+        await self.gates.open_journal.passed()
+        self.journal = GatedJournal(self.name, self.audit, self.gates, self.trace)
+        return self.journal
+
+    async def _open_storage(self) -> GatedStorage:
+        await self._opening("storage")
+        await self.gates.open_storage.passed()
+        opened = self.disk.open(self.name)
+        self.storage = GatedStorage(self.name, opened, self.gates, self.trace)
+        self.storage.committing = partial(self.ledger.committed, self.name)
+        return self.storage
+
+    async def _open_peers(self) -> SpiedPeers:
+        await self._opening("peers")
+        await self.gates.open_peers.passed()
+        links = self._hub.node(self.name, self.peer)
+        self.peers = SpiedPeers(self.name, links, self.gates, self.trace)
+        self.peers.sending = partial(self.ledger.frame, self.name)
+        return self.peers
+
+    async def _opening(self, what: str) -> None:
+        await trio.lowlevel.checkpoint()
+        if what in self.refusing_to_open:
+            raise self.refusing_to_open[what]
+
+    # ---- the owner ------------------------------------------------------------------------
+
+    def network_seen(self, network: Network) -> None:
+        self._policy = network.policy
+
+    async def opened(self, node: RunningNode) -> None:
+        self.running = node
+        self.told.append("opened")
+        secret_id = SecretId("a" * 32)
+        if not node.pump.node.refuses_secret(LINK, secret_id):
             bits = Secret(block_bits(999, limits.SECRET_BYTES))
-            await self.pump.handled(
-                SecretCarried(link=LINK, secret_id=SecretId("a" * 32), bits=bits)
-            )
-            nursery.start_soon(self.peers.run, self.pump)
-            nursery.start_soon(self.feed, blocks)
-            task_status.started()
-            await trio.sleep_forever()
+            await node.pump.handled(SecretCarried(link=LINK, secret_id=secret_id, bits=bits))
+
+    def ready(self) -> None:
+        self.told.append("ready")
+        self.serving.set()
+        self._task_status.started()
+
+    def stopping(self) -> None:
+        self.told.append("stopping")
+
+    # ---- what a test asks -----------------------------------------------------------------
 
     async def feed(self, blocks: Iterable[DeviceBlock]) -> None:
         """One more device, which gives these blocks as fast as the node takes them."""
@@ -195,10 +195,18 @@ class WiredNode:
         link = self.pump.node.links[LINK]
         return link.up and link.agreement.log.agreed_blocks >= blocks
 
+    async def up(self, blocks: int) -> None:
+        """The link is up, and so many blocks are agreed."""
+        with trio.fail_after(60):
+            await self.pump.until(partial(self.has, blocks))
+
     def level(self) -> int:
         """Agreed bytes that nobody used, both directions."""
         memory = self.pump.node.links[LINK].memory
         return sum(pad.extents.end - pad.mark for pad in memory.pads)
+
+    def alarms(self) -> list[str]:
+        return [f"{each.kind}: {each.detail}" for each in self.running.alarms.statistics()]
 
 
 @attrs.frozen(kw_only=True)
@@ -209,10 +217,19 @@ class Wired:
     bob: WiredNode
     hub: MemoryHub
     nursery: trio.Nursery
+    ledger: Ledger
+    trace: Trace
 
     @property
     def nodes(self) -> tuple[WiredNode, WiredNode]:
         return (self.alice, self.bob)
+
+    def give(self, count: int) -> None:
+        """Both devices of the pair have so many blocks more."""
+        first = self.ledger.blocks_given
+        self.ledger.blocks_given += count
+        for node in self.nodes:
+            node.device.give(device_blocks(count, first=first))
 
 
 def device_blocks(count: int, first: int = 0) -> list[DeviceBlock]:
@@ -234,18 +251,38 @@ def network(policy: Policy | None = None, directory: dict[SAEId, NodeId] | None 
     )
 
 
+def site(
+    nursery: trio.Nursery,
+    *,
+    view: Network | None = None,
+    blocks: int = 8,
+    settings: LinkSettings = SETTINGS,
+) -> Wired:
+    """Both nodes; no process runs yet."""
+    hub, ledger, trace = MemoryHub(), Ledger(), Trace()
+    alice, bob = (
+        WiredNode(name, hub, view or network(), settings, ledger, trace) for name in (ALICE, BOB)
+    )
+    ledger.pads = {node.name: partial(_secret_id, node) for node in (alice, bob)}
+    both = Wired(alice=alice, bob=bob, hub=hub, nursery=nursery, ledger=ledger, trace=trace)
+    both.give(blocks)
+    return both
+
+
+def _secret_id(node: WiredNode) -> object:
+    return node.pump.node.links[LINK].memory.secret_id
+
+
 @asynccontextmanager
 async def wired(
     *, view: Network | None = None, blocks: int = 8, settings: LinkSettings = SETTINGS
 ) -> AsyncIterator[Wired]:
     """Both nodes run, their link is up and the blocks are agreed; all ends with the block."""
-    hub = MemoryHub()
-    alice, bob = (WiredNode(name, hub, view or network(), settings) for name in (ALICE, BOB))
     async with trio.open_nursery() as nursery:
-        for node in (alice, bob):
-            await nursery.start(partial(node.run, device_blocks(blocks)))
-        for node in (alice, bob):
-            with trio.fail_after(60):
-                await node.pump.until(partial(node.has, blocks))
-        yield Wired(alice=alice, bob=bob, hub=hub, nursery=nursery)
+        both = site(nursery, view=view, blocks=blocks, settings=settings)
+        for node in both.nodes:
+            await nursery.start(node.run)
+        for node in both.nodes:
+            await node.up(blocks)
+        yield both
         nursery.cancel_scope.cancel()

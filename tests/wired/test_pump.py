@@ -54,13 +54,13 @@ async def test_requests_that_come_together_share_one_commit(
 ) -> None:
     ksid = await _stream(nodes)
     alice, replies = nodes.alice, list[KeyReply]()
-    alice.storage.gate.shut()
+    alice.gates.commit.shut()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_gets, nodes, ksid, 1, replies)
-        await alice.storage.gate.waiting.wait()
+        await alice.gates.commit.waiting.wait()
         nursery.start_soon(_gets, nodes, ksid, 3, replies)
         await trio.sleep(0.01)
-        alice.storage.gate.open()
+        alice.gates.commit.open()
     delivered = [batch.count("key-delivered") for batch in alice.journal.appends]
 
     # The one that was under way, and one for all that gathered behind it.
@@ -73,7 +73,7 @@ async def test_no_answer_and_no_frame_leaves_before_it_is_durable_and_journalled
     nodes: Wired, what: str, autojump_clock: object
 ) -> None:
     ksid = await _stream(nodes)
-    gate = (nodes.alice.storage if what == "storage" else nodes.alice.journal).gate
+    gate = nodes.alice.gates.commit if what == "storage" else nodes.alice.gates.append
     replies = list[KeyReply]()
     gate.shut()
     async with trio.open_nursery() as nursery:
@@ -138,12 +138,12 @@ async def test_a_caller_cancelled_behind_the_commit_loses_that_index_at_its_end_
 ) -> None:
     ksid = await _stream(nodes)
     alice = nodes.alice
-    alice.storage.gate.shut()
+    alice.gates.commit.shut()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_gets, nodes, ksid, 1, [])
-        await alice.storage.gate.waiting.wait()
+        await alice.gates.commit.waiting.wait()
         nursery.cancel_scope.cancel()
-    alice.storage.gate.open()
+    alice.gates.commit.open()
     await trio.sleep(0.5)
     again = await alice.counter.get_key(ANN, GetKey(ksid=ksid, index=0))
     here = await alice.counter.get_key(ANN, GetKey(ksid=ksid))
@@ -160,7 +160,7 @@ async def test_a_full_inbox_refuses_applications_and_serves_them_again_afterward
     nodes: Wired, monkeypatch: pytest.MonkeyPatch, autojump_clock: object
 ) -> None:
     ksid = await _stream(nodes)
-    gate = nodes.alice.storage.gate
+    gate = nodes.alice.gates.commit
     refused, answered = [], list[KeyReply]()
 
     async def one() -> None:
@@ -244,7 +244,7 @@ async def test_a_cut_link_meets_again_and_goes_on_with_equal_keys(
 
     assert [here.status for here, _ in got] == [Status.SUCCESS] * 3
     assert [here.key for here, _ in got] == [there.key for _, there in got]
-    assert [node.told.alarms for node in nodes.nodes] == [[], []]
+    assert [node.alarms() for node in nodes.nodes] == [[], []]
 
 
 async def test_randomness_that_fails_costs_the_caller_an_error_and_the_node_nothing(
