@@ -1,0 +1,177 @@
+"""One end's files are replaced by an older copy, and traffic goes on: nothing is used twice.
+
+Theory of operation. A seeded life on real files (``onfiles``) is photographed now and then, at
+either end: a *clone* is every file, data keys included, a *backup* has none (docs/storage.md). Then
+one end starts on a photograph of any age, frames are exchanged, crashes and cuts go on, until the
+link is up again and both applications get keys. The ledger compares every pad byte (I1) and every
+key (I2) over the whole life; a node that calls itself mistaken, or does not start, is a violation.
+
+Once in a while the leader comes back old and *appends another block under a number that its peer
+holds already*: the worst that an old store can do. The link must stop until a second secret.
+
+Never are both ends old: that cannot be seen from within (docs/invariants.md, I1). So the photographs
+of one end are thrown away when the other is restored.
+"""
+
+import random
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from kms.domain.appendlog import LogEntry
+from kms.domain.direction import Direction
+from kms.domain.errors import KMSError
+from kms.domain.names import NodeId
+from kms.domain.outbox import Outbox
+from kms.domain.records import LinkState
+from tests.proof.onfiles import FileDisk, Traffic, workshop
+from tests.proof.report import PartReport, Tell
+from tests.world import ALICE, BOB, LINK
+
+RESTORES_PER_LIFE: Final = 5
+PHOTOS_MAX: Final = 6
+
+
+def run(amount: float, seed: int, tell: Tell) -> PartReport:
+    """``amount`` stores were restored, and each lived on."""
+    began = time.monotonic()
+    kinds: Counter[str] = Counter()
+    violations: list[str] = []
+    checks = life = made = keys = 0
+    while made < amount and not violations:
+        with workshop() as place, caught(violations, f"tests.proof.restores seed {seed} life {life}"):
+            lived = Life(place, random.Random(f"restores {seed} {life}"))
+            try:
+                while lived.restored < RESTORES_PER_LIFE and made + lived.restored < amount:
+                    lived.round()
+            finally:
+                made += lived.restored
+                kinds.update(lived.kinds)
+                checks += lived.traffic.ledger.checks
+                keys += len(lived.traffic.ledger.served)
+                lived.traffic.close()
+        life += 1
+        if life % 20 == 0:
+            tell(f"restores: {made} stores restored in {life} lives, {keys} keys compared")
+    return PartReport(
+        part="restores",
+        invariants=("I1", "I2"),
+        seed=seed,
+        made={"restored stores": made, "lives": life, "keys compared": keys},
+        checks=checks,
+        faults=dict(sorted(kinds.items())),
+        violations=tuple(violations),
+        seconds=time.monotonic() - began,
+    )
+
+
+@contextmanager
+def caught(violations: list[str], again: str) -> Iterator[None]:
+    """What breaks inside becomes a violation that says how to make it again."""
+    try:
+        yield
+    except AssertionError as broken:
+        text = str(broken).splitlines()[0] if str(broken) else "an assertion failed"
+        named = text if re.match(r"I\d+ ", text) else f"I1 the nodes are mistaken: {text}"
+        violations.append(f"{named}; make it again: {again}")
+    except KMSError as fault:
+        violations.append(f"I12 a node does not go on: {fault.reason}; make it again: {again}")
+
+
+class Life:
+    """Two nodes whose ends grow old copies of themselves."""
+
+    def __init__(self, place: Path, chance: random.Random) -> None:
+        self.chance = chance
+        self.traffic = Traffic(place, chance)
+        self.photos: dict[NodeId, list[FileDisk]] = {ALICE: [], BOB: []}
+        self.kinds: Counter[str] = Counter({"clone": 0, "backup": 0, "leader with other appends": 0})
+        self.restored = 0
+
+    def round(self) -> None:
+        """Some life, photographs, and one restored store; then the link is up and serves."""
+        for _ in range(self.chance.choice((1, 2, 3))):
+            self.photograph()
+            self.traffic.live(self.chance.randrange(5, 40))
+        if self.chance.random() < 0.15:
+            self.old_leader()
+        else:
+            self.restore(self.chance.choice((ALICE, BOB)))
+        self.traffic.live(self.chance.randrange(30))
+        self.traffic.come_up()
+        self.traffic.feed()
+        assert self.traffic.serve() > 0, "I12 no key is served after a restored store"
+        mistakes(self.traffic)
+
+    def photograph(self) -> None:
+        for name, photos in self.photos.items():
+            if self.chance.random() < 0.6:
+                disk = self.traffic.world.files[name].files
+                clone = self.chance.random() < 0.5
+                photos.append(disk.copy() if clone else disk.without_slots())
+                if len(photos) > PHOTOS_MAX:
+                    photos.pop(self.chance.randrange(len(photos))).drop()
+
+    def restore(self, name: NodeId) -> None:
+        """The node starts on a photograph of any age; the photograph stays good for another."""
+        photos = self.photos[name]
+        if not photos:
+            return
+        photo = self.chance.choice(photos)
+        self.start_on(name, photo.copy(), forgot_keys=photo.forgot_keys)
+        self.kinds["backup" if photo.forgot_keys else "clone"] += 1
+        self.restored += 1
+
+    def start_on(self, name: NodeId, disk: FileDisk, *, forgot_keys: bool) -> None:
+        world = self.traffic.world
+        # What was stored under lost data keys reads as wiped for good, in later copies too.
+        disk.forgot_keys = forgot_keys or world.files[name].files.forgot_keys
+        self.traffic.ledger.forgetful.add(name)
+        other = BOB if name is ALICE else ALICE
+        while self.photos[other]:
+            self.photos[other].pop().drop()
+        world.crash(name, disk)
+
+    def old_leader(self) -> None:
+        """Alice, who leads, is old and numbers a block that bob knows by another number."""
+        world, traffic = self.traffic.world, self.traffic
+        traffic.come_up()
+        photo = world.files[ALICE].files.copy()
+        traffic.feed(self.chance.choice((1, 2, 3)))
+        self.start_on(ALICE, photo, forgot_keys=False)
+        world.settle()
+        traffic.blocks += 1
+        world.block(traffic.blocks, length=4096)
+        world.settle()
+        link = world.sites[ALICE].node.links[LINK]
+        held = next(reversed(link.agreement.held.values()))
+        out = Outbox(world.moment)
+        link.agreement.log.append(
+            LogEntry(
+                seq=link.memory.log_count,
+                block_id=held.record.block_id,
+                direction=Direction.FROM_LEADER,
+                start=link.memory.writer.extents.end,
+                length=held.record.length,
+            ),
+            held.record,
+            out,
+        )
+        link.agreement.held.pop(held.record.block_id)
+        world.sites[ALICE].disk.commit(out.effects)
+        world.connect()
+        states = [world.sites[name].node.links[LINK].memory.state for name in (ALICE, BOB)]
+        assert LinkState.DOUBTED in states, "I7 other appends under the same numbers are believed"
+        self.kinds["leader with other appends"] += 1
+        self.restored += 1
+
+
+def mistakes(traffic: Traffic) -> None:
+    """No node said that it made a mistake of its own."""
+    for site in traffic.world.sites.values():
+        for kind, detail in site.alarms:
+            assert "mistake of this program" not in detail, f"{site.name}: {kind}: {detail}"
