@@ -34,7 +34,7 @@ class NodeIntake:
             )
             await stored.wait()
         finally:
-            self._pump.forget_stored(self._device, block.block_id)
+            self._pump.forget_stored(self._device, block.block_id, stored)
 
     def up(self) -> None:
         self._pump.put_soon(DeviceChanged(device=self._device, link=self._link))

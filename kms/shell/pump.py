@@ -45,6 +45,7 @@ from kms.domain.effects import (
 )
 from kms.domain.errors import AppFault, StoreFault
 from kms.domain.events import (
+    Asked,
     DeviceChanged,
     Event,
     HungUp,
@@ -56,7 +57,7 @@ from kms.domain.events import (
 )
 from kms.domain.names import BlockId, DeviceId, LinkId
 from kms.domain.node import Node
-from kms.domain.requests import KeyReply, Reply
+from kms.domain.requests import Close, KeyReply, Reply
 from kms.domain.status import Status
 from kms.ports.clock import Clock
 from kms.ports.journal import Journal
@@ -133,7 +134,7 @@ class Pump:
         self._ticked_ms = -limits.TICK_MS
         self._waiters: dict[int, Waiter] = {}
         self._done: dict[int, trio.Event] = {}
-        self._stored: dict[tuple[DeviceId, BlockId], trio.Event] = {}
+        self._stored: dict[tuple[DeviceId, BlockId], list[trio.Event]] = {}
         self._changed = trio.Event()
         self.batches = self.events = 0
         self._entries: list[AuditEntry] = []
@@ -187,15 +188,21 @@ class Pump:
 
     def forget_answer(self, request_id: int) -> None:
         """The caller is gone; an answer that comes later is wiped."""
-        waiter = self._waiters.pop(request_id, None)
-        if waiter is not None and isinstance(waiter.reply, KeyReply) and waiter.reply.key:
-            waiter.reply.key.wipe()
+        self._waiters.pop(request_id, None)
 
     def expect_stored(self, device: DeviceId, block_id: BlockId) -> trio.Event:
-        return self._stored.setdefault((device, block_id), trio.Event())
+        """Set when the block is durable or refused: an event for each who gives it."""
+        stored = trio.Event()
+        self._stored.setdefault((device, block_id), []).append(stored)
+        return stored
 
-    def forget_stored(self, device: DeviceId, block_id: BlockId) -> None:
-        self._stored.pop((device, block_id), None)
+    def forget_stored(self, device: DeviceId, block_id: BlockId, stored: trio.Event) -> None:
+        """Nobody waits for this event; others who gave the same block wait on."""
+        waiting = self._stored.get((device, block_id), [])
+        if stored in waiting:
+            waiting.remove(stored)
+            if not waiting:
+                del self._stored[device, block_id]
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Returns when ``condition`` holds after some batch; asked again after each one."""
@@ -234,8 +241,8 @@ class Pump:
             self._wake.set()
 
     def _gathered(self) -> list[Event]:
-        """All that has arrived; a tick when it is time."""
-        events: list[Event] = [*self._soon, *self._moved]
+        """All that has arrived and is still wanted; a tick when it is time."""
+        events: list[Event] = [*self._soon, *filter(self._wanted, self._moved)]
         self._soon.clear()
         self._moved.clear()
         self._wake = trio.Event()
@@ -243,6 +250,13 @@ class Pump:
             self._ticked_ms = self._clock.now().mono_ms
             events.append(Tick())
         return events
+
+    def _wanted(self, event: Event) -> bool:
+        """Not so if its caller hung up before its turn: no key is spent, no stream opened. What was
+        to be closed is closed all the same."""
+        if not isinstance(event, Asked) or isinstance(event.request, Close):
+            return True
+        return event.request_id in self._waiters
 
     def _pause_s(self) -> float:
         now = self._clock.now().mono_ms
@@ -297,8 +311,7 @@ class Pump:
                     hint = "the operator's policy decides who may share keys with whom"
                     waiter.fail(Forbidden(message, hint=hint, status=Status.NO_QKD_CONNECTION))
             case BlockStored(device=device, block_id=block_id):
-                stored = self._stored.pop((device, block_id), None)
-                if stored is not None:
+                for stored in self._stored.pop((device, block_id), []):
                     stored.set()
             case Disconnect(link=link, session=session, reason=reason):
                 self._peers.disconnect(link, session, reason)

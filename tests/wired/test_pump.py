@@ -6,6 +6,7 @@ arguments); only what the pump touches is hurt.
 
 from collections.abc import AsyncIterator
 from functools import partial
+from uuid import UUID
 
 import attrs
 import pytest
@@ -13,10 +14,12 @@ import trio
 
 from kms.domain import limits
 from kms.domain.errors import JournalFault, LocalFault, StoreFault
-from kms.domain.names import KSID
-from kms.domain.requests import GetKey, KeyReply, OpenConnect
+from kms.domain.names import KSID, BlockId, DeviceId
+from kms.domain.requests import Close, GetKey, KeyReply, OpenConnect
 from kms.domain.status import QoS, Status
+from kms.ports.device import DeviceBlock
 from kms.ports.northbound import Overloaded
+from kms.shell.intake import NodeIntake
 from tests.wired.nodes import BLOCK_BYTES, SETTINGS, Wired, device_blocks, wired
 from tests.world import ANN, BEN, LINK
 
@@ -257,3 +260,84 @@ async def test_randomness_that_fails_costs_the_caller_an_error_and_the_node_noth
         )
 
     assert nodes.alice.pump.statistics().waiters == 0
+
+
+async def test_a_caller_that_hangs_up_before_its_turn_costs_no_key_and_waits_for_nobody(
+    nodes: Wired, autojump_clock: object
+) -> None:
+    """Its request is still in line, behind a commit that takes its time."""
+    ksid = await _stream(nodes)
+    alice = nodes.alice
+    alice.gates.commit.shut()
+    async with trio.open_nursery() as first:
+        first.start_soon(_gets, nodes, ksid, 1, [])
+        await alice.gates.commit.waiting.wait()
+        async with trio.open_nursery() as second:
+            second.start_soon(_gets, nodes, ksid, 20, [])
+            await trio.sleep(0.01)
+            second.cancel_scope.cancel()
+        alice.gates.commit.open()
+    next_one = await alice.counter.get_key(ANN, GetKey(ksid=ksid))
+    (status,) = alice.pump.node.streams.statistics(10)
+
+    assert next_one.index == 1
+    assert status.waiting == 0
+
+
+async def test_a_close_is_carried_out_also_for_a_caller_that_hung_up_before_its_turn(
+    nodes: Wired, autojump_clock: object
+) -> None:
+    ksid = await _stream(nodes)
+    alice = nodes.alice
+    alice.gates.commit.shut()
+    async with trio.open_nursery() as first:
+        first.start_soon(_gets, nodes, ksid, 1, [])
+        await alice.gates.commit.waiting.wait()
+        async with trio.open_nursery() as second:
+            second.start_soon(alice.counter.close, ANN, Close(ksid=ksid))
+            await trio.sleep(0.01)
+            second.cancel_scope.cancel()
+        alice.gates.commit.open()
+    await trio.sleep(1)
+    reply = await alice.counter.get_key(ANN, GetKey(ksid=ksid))
+
+    assert reply.status is Status.PEER_NOT_CONNECTED
+
+
+async def test_a_device_that_gives_one_block_twice_at_once_is_answered_twice(
+    nodes: Wired, autojump_clock: object
+) -> None:
+    """The second giving may begin between the answer to the first and its caller's turn, or the
+    first may be cancelled while the second waits: neither waits for ever."""
+    alice = nodes.alice
+    intake = NodeIntake(alice.pump, DeviceId("twice"), LINK)
+
+    def block(number: int) -> DeviceBlock:
+        (made,) = device_blocks(1, first=number)
+        return made
+
+    async def again_at_once(number: int) -> None:
+        """Runs when the first giving's answer is there, before or after its caller."""
+        await intake.block(block(number))
+
+    with trio.fail_after(30):
+        for number in range(900, 920):
+            stored = alice.pump.expect_stored(DeviceId("twice"), BlockId(UUID(int=number)))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(intake.block, block(number))
+                await stored.wait()
+                nursery.start_soon(again_at_once, number)
+        alice.gates.commit.shut()
+        async with trio.open_nursery() as nursery:
+            scope = trio.CancelScope()
+
+            async def given_up() -> None:
+                with scope:
+                    await intake.block(block(950))
+
+            nursery.start_soon(given_up)
+            nursery.start_soon(intake.block, block(950))
+            await trio.sleep(0.01)
+            scope.cancel()
+            await trio.sleep(0.01)
+            alice.gates.commit.open()
