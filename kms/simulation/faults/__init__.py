@@ -1,0 +1,18 @@
+"""What can go wrong, as data: one class a kind, one line of a playbook an instance.
+
+Rules: a fault says when (``at_ms``), where, and everything else it needs; ``happen`` makes it so.
+``kind`` is the name that is counted, once it really happened. Nothing here draws lots but ``drawn``,
+which is how a plan makes one.
+"""
+
+from kms.simulation.faults.clocks import CLOCKS
+from kms.simulation.faults.devices import DEVICES
+from kms.simulation.faults.disks import DISKS
+from kms.simulation.faults.fault import Fault
+from kms.simulation.faults.processes import PROCESSES
+from kms.simulation.faults.wires import WIRES
+
+ALL: tuple[type[Fault], ...] = (*WIRES, *PROCESSES, *DISKS, *CLOCKS, *DEVICES)
+"""every kind, in a fixed order: a plan's draws depend on it"""
+
+__all__ = ["ALL", "Fault"]

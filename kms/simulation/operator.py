@@ -1,0 +1,95 @@
+"""The operators: they bring a link's secret to both ends when it has none that serves.
+
+A link needs one at its start, after a doubt, and when the last pad is used up (every restart burns
+some). They look every few seconds, and walk: the two ends get a secret seconds apart. A secret is
+made once and given to each end, again and again until that end has it, as a person would.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from kms.domain import limits
+from kms.domain.events import SecretCarried
+from kms.domain.names import LinkId, NodeId, SecretId
+from kms.domain.records import LinkState
+from kms.domain.secret import Secret
+
+if TYPE_CHECKING:
+    from kms.simulation.simulation import Simulation
+    from kms.simulation.site import Site
+
+_LOOK_MS: Final = 5_000
+# A link that cannot speak for so many looks in a row is given another secret.
+_MUTE_LOOKS: Final = 4
+# Less pad than this in a direction carries no further restart.
+_DRAINED_BYTES: Final = 2048
+_SOURCES = 1 << 39
+
+
+class Operator:
+    """One person for all sites."""
+
+    def __init__(self, simulation: "Simulation") -> None:
+        self.simulation, self.loop = simulation, simulation.loop
+        self.brought = 0
+        self._newest: dict[LinkId, int] = {}
+        self._mute: dict[LinkId, int] = {}
+
+    def begin(self) -> None:
+        for link in self.simulation.network.wires:
+            self._new(link)
+        self._look()
+
+    def _look(self) -> None:
+        for link, wire in self.simulation.network.wires.items():
+            sites = [self.simulation.sites[name] for name in wire.spec.between]
+            if all(site.running for site in sites):
+                self._look_at(link, sites)
+        self.loop.after_ms(_LOOK_MS, self._look)
+
+    def _look_at(self, link: LinkId, sites: "list[Site]") -> None:
+        ends = [site.node.links[link] for site in sites]
+        newest = _name(self._newest[link])
+        lacking = [
+            site for site, end in zip(sites, ends, strict=True)
+            if newest not in end.memory.secrets
+        ]  # fmt: skip
+        if lacking:
+            for site in lacking:
+                self._carry(site, link, self.simulation.lots("operator").uniform(0, 3_000))
+            return
+        mute = any(
+            end.memory.state is not LinkState.OPEN
+            or (not end.up and any(pad.level() < _DRAINED_BYTES for pad in end.memory.pads))
+            or end.outgoing.mute
+            for end in ends
+        )
+        self._mute[link] = self._mute.get(link, 0) + 1 if mute else 0
+        if self._mute[link] >= _MUTE_LOOKS:
+            self._new(link)
+
+    def _new(self, link: LinkId) -> None:
+        """Another secret is made; the next look carries it to whoever runs and lacks it."""
+        self.brought += 1
+        self._newest[link] = self.brought
+        self._mute[link] = 0
+
+    def second_secret(self, link: LinkId) -> None:
+        """An operator begins the link anew, for no reason that we know."""
+        self._new(link)
+
+    def _carry(self, site: "Site", link: LinkId, delay_ms: float) -> None:
+        number, life = self._newest[link], site.life
+        self.loop.after_ms(delay_ms, lambda: self._give(site, link, number, life))
+
+    def _give(self, site: "Site", link: LinkId, number: int, life: int) -> None:
+        if life != site.life or number != self._newest[link]:
+            return
+        if _name(number) in site.node.links[link].memory.secrets:
+            return
+        bits = self.simulation.bits.make(_SOURCES + number, limits.SECRET_BYTES)
+        secret = SecretCarried(link=link, secret_id=_name(number), bits=Secret(bytearray(bits)))
+        site.put(secret)
+
+
+def _name(number: int) -> SecretId:
+    return SecretId(f"{number:032x}")

@@ -1,0 +1,108 @@
+"""One seed from beginning to end, and what came of it."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+import attrs
+
+from kms.simulation import plan
+from kms.simulation.checker import Checker, Violation
+from kms.simulation.faults import ALL, Fault
+from kms.simulation.simulation import Simulation
+from kms.simulation.topology import Topology
+
+
+@attrs.frozen(kw_only=True)
+class Result:
+    """What one seed came to."""
+
+    seed: int
+    topology: str
+    simulated_hours: float
+    events: int
+    seconds: float
+    """of this machine's processor"""
+    faults: Mapping[str, int]
+    """how often each kind happened; 0 for one that did not"""
+    checks: Mapping[str, int]
+    """comparisons made, by invariant"""
+    served: int
+    """keys that both applications of a pair got"""
+    trace_hash: str
+    violation: str = ""
+    at_ms: int = 0
+    """when it was found"""
+
+    @property
+    def events_per_second(self) -> float:
+        return self.events / self.seconds if self.seconds else 0.0
+
+
+Tell = Callable[[Simulation], None]
+
+
+def run(
+    topology: Topology,
+    seed: int,
+    hours: float,
+    *,
+    checkers: Sequence[type[Checker]],
+    faults: Sequence[Fault] | None = None,
+    tell: Tell = lambda simulation: None,
+) -> Result:
+    """The seed's history, ended early by a violation. ``faults``: instead of the seed's own plan.
+
+    ``tell`` is called once per simulated minute.
+    """
+    began = time.process_time()
+    simulation = Simulation(topology, seed, checkers)
+    violation = ""
+    try:
+        play(simulation, hours, plan.drawn(seed, hours, topology) if faults is None else faults, tell)
+    except Violation as found:
+        violation = str(found)
+    return Result(
+        seed=seed,
+        topology=topology.name,
+        simulated_hours=simulation.loop.now_us / 3.6e9,
+        events=simulation.loop.events,
+        seconds=time.process_time() - began,
+        faults=counted(simulation.faults),
+        checks=simulation.watch.checks,
+        served=sum(pair.common for pair in simulation.applications.pairs),
+        trace_hash=simulation.trace.digest(),
+        violation=violation,
+        at_ms=simulation.loop.now_ms if violation else 0,
+    )
+
+
+def play(simulation: Simulation, hours: float, faults: Sequence[Fault], tell: Tell) -> None:
+    """Storms and calms, in turn. Raises ``Violation``."""
+    for fault in faults:
+        simulation.loop.after_ms(fault.at_ms, lambda fault=fault: _happen(simulation, fault))
+    simulation.begin()
+    for act in range(plan.acts(hours)):
+        simulation.watch.tell("storm")
+        begins = act * plan.ACT_MS
+        _until(simulation, begins + plan.STORM_MS, tell)
+        simulation.heal()
+        _until(simulation, begins + plan.ACT_MS, tell)
+        simulation.watch.tell("calm")
+
+
+def counted(faults: Mapping[str, int]) -> dict[str, int]:
+    """Every kind there is, and how often it happened."""
+    kinds = [kind for fault in ALL for kind in fault.kinds]
+    return {**dict.fromkeys(kinds, 0), **Counter(faults)}
+
+
+def _happen(simulation: Simulation, fault: Fault) -> None:
+    simulation.trace.note(repr(fault))
+    fault.happen(simulation)
+
+
+def _until(simulation: Simulation, end_ms: int, tell: Tell) -> None:
+    while simulation.loop.now_ms < end_ms:
+        simulation.loop.run_until_us(min(end_ms * 1000, simulation.loop.now_us + 60_000_000))
+        tell(simulation)

@@ -1,0 +1,366 @@
+"""One site: a process that runs a real node, and the machine under it.
+
+Theory of operation: what arrives waits in ``inbox``; a batch takes all of it, the node handles it,
+and after the disk's time the writes are durable and outputs leave, in order, as the real shell does
+it. A crash may come before the commit, or after any number of outputs. While the process is frozen
+(SIGSTOP) nothing of it happens, and all of it afterwards. ``life`` tells a process from the one
+that was there before it: what was asked for in an earlier life never happens.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import attrs
+
+from kms.domain import limits
+from kms.domain.audit import AuditEntry
+from kms.domain.effects import (
+    Alarm,
+    Answer,
+    Audit,
+    BlockStored,
+    DeliverKey,
+    Disconnect,
+    Effect,
+    Forget,
+    Output,
+    ReadMaterial,
+    Refuse,
+    Save,
+    SendFrame,
+    StoreMaterial,
+    TakeMaterial,
+    WipeMaterial,
+)
+from kms.domain.events import Asked, Event, HungUp, MaterialOpened, Started, Tick
+from kms.domain.linkmemory import LinkSettings
+from kms.domain.moment import Moment
+from kms.domain.names import KSID, NodeId, SAEId
+from kms.domain.node import Node
+from kms.domain.requests import Reply, Request
+from kms.simulation.checker import Violation
+from kms.simulation.disk import Disk, DiskError, Health
+
+if TYPE_CHECKING:
+    from kms.simulation.simulation import Simulation
+
+WALL_MS = 1_700_000_000_000
+# From an arrival to the batch that takes it, on an idle processor.
+BATCH_US = 50
+# One commit of a healthy disk.
+COMMIT_US = 500
+# Reading material from the store.
+READ_US = 200
+# The real shell ticks each 100 ms; deadlines of streams are met exactly all the same.
+TICK_MS = 500
+_WRITES = (Save, Forget, StoreMaterial, WipeMaterial)
+
+
+class State(Enum):
+    """Of the process."""
+
+    RUNNING = "running"
+    FROZEN = "frozen"
+    DOWN = "down"
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """What an application got: a reply, or a key, or a refusal by policy."""
+
+    reply: Reply | DeliverKey | Refuse
+    key: bytes | None = None
+
+
+OnAnswer = Callable[[Outcome | None], None]
+
+
+class Site:
+    """``name`` is the node's; ``place`` is the machine's: a clone has another place."""
+
+    def __init__(
+        self,
+        simulation: "Simulation",
+        name: NodeId,
+        links: Mapping[NodeId, LinkSettings],
+        *,
+        place: str = "",
+    ) -> None:
+        self.simulation, self.name, self.place = simulation, name, place or name
+        self.loop, self.watch = simulation.loop, simulation.watch
+        self.links = dict(links)
+        self.disk = Disk()
+        self.journal: list[AuditEntry] = []
+        """on the disk"""
+        self.node: Node
+        self.state = State.DOWN
+        self.life = 0
+        self.inbox: deque[Event] = deque()
+        self.alarms: list[tuple[str, str]] = []
+        self.commit_us = COMMIT_US
+        """the disk's time for one commit"""
+        self.wall_ahead_ms = 0
+        self.crash_in: tuple[int, int, int] | None = None
+        """(batches with effects from now, outputs that still leave or -1 for before the commit,
+        ms until it starts again)"""
+        self._mono_zero_ms = 0
+        self._busy = False
+        self._awake = False
+        self._parked: list[Callable[[], None]] = []
+        self._waiting: dict[int, OnAnswer] = {}
+        self._ticks_at: int | None = None
+
+    # ---- the process ------------------------------------------------------------------------
+
+    @property
+    def running(self) -> bool:
+        return self.state is State.RUNNING
+
+    @property
+    def moment(self) -> Moment:
+        now = self.loop.now_ms
+        return Moment(
+            mono_ms=now - self._mono_zero_ms, wall_ms=WALL_MS + now + self.wall_ahead_ms
+        )
+
+    def start(self) -> None:
+        """A process begins on what the disk holds."""
+        assert self.state is State.DOWN, "one process per site"
+        self.life += 1
+        self.state = State.RUNNING
+        self._busy = self._awake = False
+        self.inbox.clear()
+        self.node = Node(self.name, self.links, list(self.disk.records.values()))
+        self.watch.tell("started", self)
+        self.inbox.append(Started())
+        self.inbox.append(self.simulation.network_view(self.name))
+        self._wake()
+        self._tick_later(self.life)
+        self.simulation.booted(self)
+
+    def stop(self, why: str, *, power: bool = False) -> None:
+        """The process is gone; ``power``: the machine too, and its monotonic clock begins anew."""
+        if self.state is State.DOWN:
+            return
+        self.state = State.DOWN
+        self.life += 1
+        self.crash_in = None
+        self._parked.clear()
+        self.inbox.clear()
+        if power:
+            self._mono_zero_ms = self.loop.now_ms - 1_000
+        self.watch.tell("stopped", self, why)
+        waiting, self._waiting = self._waiting, {}
+        for number, on_answer in waiting.items():
+            self.watch.tell("answered", self, number, None)
+            on_answer(None)
+        self.simulation.network.site_stopped(self, power=power)
+
+    def freeze(self) -> None:
+        """SIGSTOP."""
+        if self.running:
+            self.state = State.FROZEN
+
+    def thaw(self) -> None:
+        """SIGCONT: what was due happens now."""
+        if self.state is State.FROZEN:
+            self.state = State.RUNNING
+            parked, self._parked = self._parked, []
+            for act in parked:
+                self._later(0, act)
+            self._wake()
+
+    def slow(self, commit_ms: int) -> None:
+        """The disk takes so long for each commit."""
+        self.commit_us = commit_ms * 1000
+
+    def fast(self) -> None:
+        """The disk is as good as ever."""
+        self.commit_us = COMMIT_US
+
+    def heal(self) -> None:
+        """The machine is as it should be, and the process runs."""
+        self.crash_in = None
+        self.fast()
+        self.disk.health = Health.GOOD
+        self.thaw()
+        if self.state is State.DOWN:
+            self.start()
+
+    # ---- in ---------------------------------------------------------------------------------
+
+    def put(self, event: Event) -> None:
+        """The event is in line; nobody hears it when no process runs."""
+        if self.state is not State.DOWN:
+            self.inbox.append(event)
+            self._wake()
+
+    def ask(self, caller: SAEId, request: Request, fresh: UUID, on_answer: OnAnswer) -> int | None:
+        """The request's number; None: nothing listens."""
+        if self.state is State.DOWN:
+            return None
+        number = self.simulation.next_number()
+        self._waiting[number] = on_answer
+        self.watch.tell("asked", self, number, caller, request)
+        self.put(Asked(request_id=number, caller=caller, request=request, fresh=KSID(fresh)))
+        return number
+
+    def hang_up(self, number: int) -> None:
+        """The caller is gone; its answer goes nowhere."""
+        if self._waiting.pop(number, None) is not None:
+            self.watch.tell("answered", self, number, None)
+            self.put(HungUp(request_id=number))
+
+    # ---- the pump ---------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        if self.running and self.inbox and not self._busy and not self._awake:
+            self._awake = True
+            self._later(BATCH_US, self._batch)
+
+    def _later(self, delay_us: int, act: Callable[[], None]) -> None:
+        life = self.life
+        self.loop.after_us(delay_us, lambda: self._if_alive(life, act))
+
+    def _if_alive(self, life: int, act: Callable[[], None]) -> None:
+        if life != self.life:
+            return
+        if self.state is State.FROZEN:
+            self._parked.append(act)
+        else:
+            act()
+
+    def _tick_later(self, life: int) -> None:
+        self._later(TICK_MS * 1000, self._tick)
+
+    def _tick(self) -> None:
+        self.inbox.append(Tick())
+        self._wake()
+        self._tick_later(self.life)
+
+    def _meet_deadline(self) -> None:
+        due = self.node.deadline_ms()
+        if due is None or due == self._ticks_at:
+            return
+        wait_ms = due - self.moment.mono_ms
+        if wait_ms < TICK_MS:
+            self._ticks_at = due
+            self._later(max(1_000, wait_ms * 1000), self._due)
+
+    def _due(self) -> None:
+        self._ticks_at = None
+        self.inbox.append(Tick())
+        self._wake()
+
+    def _batch(self) -> None:
+        self._awake = False
+        events = [
+            self.inbox.popleft() for _ in range(min(len(self.inbox), limits.BATCH_EVENTS_MAX))
+        ]
+        try:
+            effects = self.node.handle_all(self.moment, events)
+        except Exception as error:  # A node that ends by itself serves nobody: I12.
+            raise Violation(f"I12 the node {self.name} ended: {error!r}") from error
+        self.simulation.trace.batch(self, events, effects)
+        self.watch.tell("batch", self, events, effects)
+        if any(isinstance(each, (*_WRITES, Audit)) for each in effects):
+            self._busy = True
+            self._later(self.commit_us, lambda: self._commit(effects))
+        else:
+            self._carry_out(effects)
+        self._meet_deadline()
+        self._wake()
+
+    def _commit(self, effects: list[Effect]) -> None:
+        point, down_ms = self._crash_point(effects)
+        entries = [each.entry for each in effects if isinstance(each, Audit)]
+        if point == -1:
+            # The journal is synced beside the store: either may be first.
+            if self.simulation.chance("journal first") < 0.5:
+                self.journal += entries
+            self.stop("killed before a commit")
+            self.simulation.start_later(self, down_ms)
+            return
+        try:
+            self.disk.commit(effects)
+        except DiskError as error:
+            self.simulation.disk_failed(self, str(error))
+            return
+        self.journal += entries
+        self.watch.tell("durable", self, effects)
+        self._busy = False
+        if point is not None:
+            self._carry_out(effects[:point])
+            self.stop("killed between outputs")
+            self.simulation.start_later(self, down_ms)
+            return
+        self._carry_out(effects)
+        self._wake()
+
+    def _crash_point(self, effects: list[Effect]) -> tuple[int | None, int]:
+        if self.crash_in is None:
+            return None, 0
+        batches, outputs, down_ms = self.crash_in
+        if batches > 0:
+            self.crash_in = (batches - 1, outputs, down_ms)
+            return None, 0
+        self.crash_in = None
+        kind = "crash before a commit" if outputs < 0 else "crash at an effect"
+        self.simulation.fired(kind)
+        return min(outputs, len(effects)), down_ms
+
+    # ---- out --------------------------------------------------------------------------------
+
+    def _carry_out(self, effects: list[Effect]) -> None:
+        life = self.life
+        for effect in effects:
+            if isinstance(effect, (*_WRITES, Audit)):
+                continue
+            if life != self.life:
+                return
+            self.watch.tell("output", self, effect)
+            self._do(effect)
+
+    def _do(self, effect: Output) -> None:
+        match effect:
+            case SendFrame():
+                self.simulation.network.send(self, effect)
+            case TakeMaterial() | ReadMaterial() | DeliverKey():
+                self._later(READ_US, lambda: self._read(effect))
+            case Answer(request_id=number, reply=reply):
+                self._answer(number, Outcome(reply=reply))
+            case Refuse(request_id=number):
+                self._answer(number, Outcome(reply=effect))
+            case Disconnect():
+                self.simulation.network.disconnect(self, effect.link, effect.session)
+            case BlockStored():
+                self.simulation.block_stored(self, effect)
+            case Alarm(kind=kind, detail=detail):
+                self.alarms.append((kind, detail))
+
+    def _read(self, effect: TakeMaterial | ReadMaterial | DeliverKey) -> None:
+        bits = self.disk.read(effect.material, effect.offset, effect.length)
+        if isinstance(effect, DeliverKey):
+            key = bytes(bits.expose()) if bits is not None else None
+            self._answer(effect.request_id, Outcome(reply=effect, key=key))
+            return
+        if isinstance(effect, TakeMaterial):
+            self.disk.wipe(effect.material, effect.offset, effect.length)
+        self.put(
+            MaterialOpened(
+                material=effect.material,
+                offset=effect.offset,
+                length=effect.length,
+                bits=bits,
+                reason="" if bits else "gone",
+            )
+        )
+
+    def _answer(self, number: int, outcome: Outcome) -> None:
+        on_answer = self._waiting.pop(number, None)
+        if on_answer is not None:
+            self.watch.tell("answered", self, number, outcome)
+            on_answer(outcome)
