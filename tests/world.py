@@ -26,6 +26,7 @@ from kms.domain.effects import (
     SendFrame,
     StoreMaterial,
     TakeMaterial,
+    Testify,
     WipeMaterial,
 )
 from kms.domain.events import (
@@ -59,6 +60,7 @@ from kms.domain.policy import Policy, Rule
 from kms.domain.records import Record
 from kms.domain.requests import Request
 from kms.domain.secret import Secret
+from kms.domain.testimony import Testimony
 
 ALICE, BOB = NodeId("alice"), NodeId("bob")
 LINK = link_id(ALICE, BOB)
@@ -130,8 +132,11 @@ def _key(record: Record) -> tuple[object, ...]:
 class Site:
     """One node with its disk; ``answers``, ``alarms`` and ``notes`` are what it said."""
 
-    def __init__(self, name: NodeId, peers: Iterable[NodeId]) -> None:
+    def __init__(self, name: NodeId, peers: Iterable[NodeId], *, watched: bool) -> None:
         self.name = name
+        self.watched = watched
+        self.witness: Testimony | None = None
+        """outside the disk: no backup has it"""
         self.peers = tuple(peers)
         self.disk = Disk()
         self.inbox: deque[Event] = deque()
@@ -140,23 +145,28 @@ class Site:
         self.alarms: list[tuple[str, str]] = []
         self.audit: list[str] = []
         self.refused_blocks: list[str] = []
+        self.boots = 0
         self.boot()
 
     def boot(self) -> None:
         """The process starts on whatever the disk holds."""
         self.inbox.clear()
         self.node = Node(self.name, dict.fromkeys(self.peers, SETTINGS), self.disk.records.values())
-        self.inbox.append(Started())
+        fresh = f"{self.boots:032x}"
+        self.boots += 1
+        self.inbox.append(Started(watched=self.watched, testimony=self.witness, fresh=fresh))
 
 
 class World:
     """Two or more sites on one clock."""
 
-    def __init__(self, *names: NodeId) -> None:
+    def __init__(self, *names: NodeId, watched: bool = False) -> None:
+        """``watched``: each site has a witness outside its disk."""
         names = names or (ALICE, BOB)
         self.now_ms = 1_000
         self.sites = {
-            name: Site(name, [other for other in names if other != name]) for name in names
+            name: Site(name, [other for other in names if other != name], watched=watched)
+            for name in names
         }
         self._sessions: dict[frozenset[NodeId], int] = {}
         self._session = 0
@@ -339,6 +349,8 @@ class World:
                         reason="" if bits else "gone",
                     )
                 )
+            case Testify(testimony=testimony):
+                site.witness = testimony
             case SendFrame():
                 self._send(site, effect)
             case Disconnect(session=session):

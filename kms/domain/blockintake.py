@@ -8,7 +8,7 @@ from collections import deque
 
 from kms.domain import limits
 from kms.domain.agreement import Agreement, Held
-from kms.domain.effects import BlockStored, ReadMaterial
+from kms.domain.effects import BlockStored, ReadMaterial, WipeMaterial
 from kms.domain.events import BlockArrived, MaterialOpened
 from kms.domain.linkguard import LinkGuard
 from kms.domain.linkmemory import LinkMemory
@@ -48,6 +48,18 @@ class BlockIntake:
         self._key = key
         self._to_hash.clear()
         self._agreement.begin(out)
+
+    def burn(self, out: Outbox) -> None:
+        """No block is held, and the hash key is unreadable with the batch."""
+        if self._key is not None:
+            self._key.wipe()
+        self._key = None
+        self._to_hash.clear()
+        self._agreement.begin(out)
+        if self._memory.hash_key is not None:
+            key, length = self._memory.hash_key, limits.HASH_KEY_BYTES
+            out.add(WipeMaterial(material=key, offset=0, length=length))
+            self._memory.hash_key = None
 
     def room(self, size_bytes: int) -> bool:
         """Whether a block of this size would be taken."""

@@ -1,7 +1,8 @@
 """Everything the core can ask: its whole output.
 
 Order is meaning. The shell makes the *writes* of a batch durable in one transaction, and its
-*audit* records beside it, and only then carries out the *outputs*, in the order given (I5, I11).
+*audit* records beside it, then tells the *witness*, and only then carries out the *outputs*, in the
+order given (I1, I5, I11).
 """
 
 import attrs
@@ -11,6 +12,7 @@ from kms.domain.names import BlockId, DeviceId, LinkId, MaterialId
 from kms.domain.records import Record
 from kms.domain.requests import Reply
 from kms.domain.secret import Secret
+from kms.domain.testimony import Testimony
 
 # ---- writes: one transaction ----------------------------------------------------------------
 
@@ -61,6 +63,16 @@ class Audit:
     """The entry is on the journal before any output of its batch leaves (I11)."""
 
     entry: AuditEntry
+
+
+# ---- the witness: after the commit, before every output --------------------------------------
+
+
+@attrs.frozen
+class Testify:
+    """The witness outside the store has this, durably, before any output of its batch leaves."""
+
+    testimony: Testimony
 
 
 # ---- outputs: after the commit --------------------------------------------------------------
@@ -172,4 +184,4 @@ Output = (
     | Alarm
     | Note
 )
-Effect = Write | Audit | Output
+Effect = Write | Audit | Testify | Output

@@ -16,13 +16,31 @@ from kms.domain.names import (
     SecretId,
 )
 from kms.domain.policy import Policy
+from kms.domain.records import Way
 from kms.domain.requests import Request
 from kms.domain.secret import Secret
+from kms.domain.testimony import Testimony
+
+
+@attrs.frozen(kw_only=True)
+class Started:
+    """The records are loaded and the shell runs. First event, once."""
+
+    watched: bool = False
+    """there is a witness outside the store: it is believed, and told of every rise"""
+    testimony: Testimony | None = None
+    """what it says; None: nothing"""
+    trouble: str = ""
+    """why it says nothing"""
+    fresh: str = ""
+    """random: the name of a store that has none"""
 
 
 @attrs.frozen
-class Started:
-    """The records are loaded and the shell runs. First event, once."""
+class Restored:
+    """An operator has seen why the node stands and says how it goes on."""
+
+    way: Way
 
 
 @attrs.frozen
@@ -144,6 +162,7 @@ class HungUp:
 
 Event = (
     Started
+    | Restored
     | Tick
     | NetworkChanged
     | SecretCarried

@@ -63,6 +63,9 @@ class Greeting:
         self.session = session
         self._forget()
         memory = self._memory
+        if memory.standing:
+            self._refuse(f"{memory.node} stands: {memory.standing}", out)
+            return
         if memory.state is not LinkState.OPEN:
             reason = memory.reason or "no link secret was brought to this end yet"
             self._refuse(f"at {memory.node} it is {memory.state.value}: {reason}", out)
@@ -213,6 +216,10 @@ class Greeting:
         self.phase = after(self.phase, step)
         if self.up:
             self.refused = ""
+            if self._memory.restored:
+                # The neighbour knew better, or both burnt all; both hellos are durable.
+                self._memory.restored = None
+                self._memory.save(out)
             out.note("link-up", link=self._memory.link, epoch=self._memory.epoch)
 
 

@@ -20,6 +20,7 @@ import attrs
 from kms.domain import limits, wire
 from kms.domain.direction import Direction
 from kms.domain.linkmemory import LinkMemory
+from kms.domain.records import Way
 from kms.domain.wire import Hello, PadState
 
 
@@ -55,7 +56,8 @@ def own(memory: LinkMemory, boot: int, seen_boot: int) -> Hello:
     """This end's hello."""
     pads = {pad.direction: PadState(pad.granted, pad.mark, pad.extents.end) for pad in memory.pads}
     return Hello(
-        protocols=list(wire.PROTOCOLS),
+        # Like a version, a word that only its knower acts on: how this end was put back.
+        protocols=[*wire.PROTOCOLS, *([memory.restored.value] if memory.restored else [])],
         node=memory.node,
         link=memory.link,
         boot=boot,
@@ -81,7 +83,7 @@ def settle(
 
     ``settled``: appends that the leader knows its follower to have had.
     """
-    protocol = next((each for each in mine.protocols if each in theirs.protocols), None)
+    protocol = next((each for each in wire.PROTOCOLS if each in theirs.protocols), None)
     if protocol is None:
         raise Refused(
             f"no common protocol: here {', '.join(mine.protocols)}, "
@@ -89,6 +91,9 @@ def settle(
         )
     if theirs.node != memory.peer or theirs.link != memory.link:
         raise Refused("the hello is another node's or another link's")
+    ways = [[way for way in Way if way.value in each.protocols] for each in (mine, theirs)]
+    if all(ways) and any(Way.ASK_PEERS in each for each in ways):
+        raise Refused("both ends were put back to old copies: none knows what was used", doubt=True)
     if theirs.secret_id != mine.secret_id:
         raise Refused("the two ends use different link secrets: bring the newest one to both")
     # An end that just began with this secret, perhaps on a new disk, takes whatever epoch it finds.

@@ -27,7 +27,7 @@ from kms.domain.names import LinkId, NodeId, link_id
 from kms.domain.outbox import Outbox
 from kms.domain.outgoing import Outgoing
 from kms.domain.pad import Pad
-from kms.domain.records import BlockRecord, BlockState, LinkRecord, PadRecord
+from kms.domain.records import BlockRecord, BlockState, LinkRecord, LinkState, PadRecord, Way
 from kms.domain.secret import Secret
 from kms.domain.session import Phase
 from kms.domain.wire import (
@@ -124,6 +124,23 @@ class Link:
         self.intake.begin(key, out)
         self.guard.begin()
         self.greeting.begin_anew(out)
+
+    def burn(self, reason: str, out: Outbox) -> None:
+        """Nothing that was agreed before is ever used: it is unreadable with the batch, and the
+        link waits for another secret. For a store that was put back to an old copy."""
+        memory = self.memory
+        memory.restored = Way.BURN
+        if memory.state is LinkState.NEW:
+            memory.save(out)
+            return
+        ends = [pad.extents.end for pad in memory.pads]
+        self.agreement.log.clear(reason, out)
+        for pad, end in zip(memory.pads, ends, strict=True):
+            pad.restart_at(max(end, pad.granted), out)
+            out.save(pad.record())
+        self.intake.burn(out)
+        memory.epoch = min(memory.epoch + 1, limits.EPOCH_MAX)
+        self.guard.doubt(reason, out)
 
     # ---- device -------------------------------------------------------------------------
 

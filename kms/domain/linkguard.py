@@ -11,7 +11,7 @@ from kms.domain import limits
 from kms.domain.agreement import Agreement
 from kms.domain.linkmemory import LinkMemory
 from kms.domain.outbox import Outbox
-from kms.domain.records import LinkState
+from kms.domain.records import LinkState, Way
 from kms.domain.wire import Alarmed, Message
 
 
@@ -70,6 +70,9 @@ class LinkGuard:
         """The pads cannot be trusted: nothing moves until a second secret is brought."""
         self._memory.state = LinkState.DOUBTED
         self._memory.reason = reason
+        if self._memory.restored:
+            # Nobody was left to ask: the streams end with it (``Node``).
+            self._memory.restored = Way.BURN
         self._memory.save(out)
         out.alarm("link-doubted", self._memory.link, reason)
 

@@ -6,7 +6,7 @@ from kms.domain.direction import Direction, written_by
 from kms.domain.names import LinkId, MaterialId, NodeId, SecretId, leader_of
 from kms.domain.outbox import Outbox
 from kms.domain.pad import Pad, ReaderPad, WriterPad
-from kms.domain.records import LinkRecord, LinkState
+from kms.domain.records import LinkRecord, LinkState, Way
 
 
 @attrs.frozen(kw_only=True)
@@ -33,6 +33,9 @@ class LinkMemory:
         self.reason = ""
         self.log_count = 0
         self.log_hash = b""
+        self.restored: Way | None = None
+        self.standing = ""
+        """why the whole node stands; empty when it does not. Not in the record"""
 
     def renew_pads(self) -> None:
         """Two empty pads, offsets from 0."""
@@ -56,6 +59,7 @@ class LinkMemory:
         self.state, self.epoch, self.secrets = record.state, record.epoch, record.secrets
         self.hash_key, self.alarm, self.reason = record.hash_key, record.alarm, record.reason
         self.log_count, self.log_hash = record.log_count, record.log_hash
+        self.restored = record.restored
 
     def save(self, out: Outbox) -> None:
         out.save(
@@ -69,5 +73,6 @@ class LinkMemory:
                 log_hash=self.log_hash,
                 alarm=self.alarm,
                 reason=self.reason,
+                restored=self.restored,
             )
         )

@@ -9,6 +9,7 @@ go on.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
+from kms.domain import standing
 from kms.domain.effects import BlockStored, Effect
 from kms.domain.errors import PeerFault
 from kms.domain.events import (
@@ -23,10 +24,12 @@ from kms.domain.events import (
     PeerConnected,
     PeerFrame,
     PeerLost,
+    Restored,
     SecretCarried,
     Started,
     Tick,
 )
+from kms.domain.generation import Generation
 from kms.domain.link import Link
 from kms.domain.linkmemory import LinkSettings
 from kms.domain.moment import Moment
@@ -37,12 +40,15 @@ from kms.domain.records import (
     KeyRunRecord,
     LinkRecord,
     LinkState,
-    NodeRecord,
     PadRecord,
     Record,
     StreamRecord,
+    Way,
 )
 from kms.domain.streams import Streams
+
+RESTORED = "this end was put back to an old copy, and burnt what it held"
+"""Why a link waits for a secret after ``Way.BURN``."""
 
 
 class Node:
@@ -58,7 +64,9 @@ class Node:
         self.links: dict[LinkId, Link] = {}
         self.device_faults: dict[DeviceId, str] = {}
         kept = list(records)
-        self._boot = next((each.boot for each in kept if isinstance(each, NodeRecord)), 0)
+        self.generation = Generation(node, kept)
+        self.standing: standing.Gate | None = None
+        """who answers while the node stands (docs/operations.md); None when it does not"""
         runs = [each for each in kept if isinstance(each, StreamRecord | KeyRunRecord)]
         self.streams = Streams(node, runs, self.links)
         for peer, settings in links.items():
@@ -74,20 +82,27 @@ class Node:
         out = Outbox(now)
         for event in events:
             self._handle(event, out)
-        self.streams.replenish(out)
-        for link in self.links.values():
-            self._guarded(link, out, link.flush)
+        if self.standing is None:
+            self.streams.replenish(out)
+            for link in self.links.values():
+                self._guarded(link, out, link.flush)
+            self.generation.close(out)
         return out.effects
 
     def deadline_ms(self) -> int | None:
         """When (monotonic) the next ``Tick`` has something to do for a stream."""
-        return self.streams.deadline_ms()
+        return self.streams.deadline_ms() if self.standing is None else None
 
     def room(self, link: LinkId, size_bytes: int) -> bool:
         """Whether a block of this size would be taken now."""
+        if self.standing is not None:
+            return False
         return link in self.links and self.links[link].room(size_bytes)
 
     def _handle(self, event: Event, out: Outbox) -> None:
+        if self.standing is not None:
+            self._handle_standing(self.standing, event, out)
+            return
         match event:
             case Asked():
                 self.streams.asked(event, out)
@@ -116,28 +131,111 @@ class Node:
             case LinkAdded():
                 self._link_added(event, out)
             case Started():
-                self._started(out)
+                self._started(event, out)
+            case Restored():
+                out.note("nothing-to-restore")
 
     def _new_link(self, peer: NodeId, settings: LinkSettings) -> Link:
         link = Link(self.node, peer, settings, on_stream_message=self.streams.on_message)
+        if self.standing is not None:
+            link.memory.standing = self.standing.reason
         self.links[link.link] = link
         return link
 
-    def _started(self, out: Outbox) -> None:
-        self._boot += 1
-        out.save(NodeRecord(node=self.node, boot=self._boot))
-        out.audit("node-started", actor=self.node, subject=self.node, boot=self._boot)
+    def _started(self, event: Started, out: Outbox) -> None:
+        if event.watched:
+            found = self.generation.judge(testimony=event.testimony, trouble=event.trouble)
+            self.generation.watch(event.fresh)
+            if found is not None:
+                self._stand(standing.Gate(found), out)
+                return
+        self._begin(out)
+
+    def _begin(self, out: Outbox) -> None:
+        self.generation.begin(out)
+        boot = self.generation.boot
+        out.audit("node-started", actor=self.node, subject=self.node, boot=boot)
         for link in self.links.values():
-            link.started(self._boot, out)
+            link.started(boot, out)
+
+    # ---- an old store -------------------------------------------------------------------
+
+    def _stand(self, gate: standing.Gate, out: Outbox) -> None:
+        self.standing = gate
+        for link in self.links.values():
+            link.memory.standing = gate.reason
+        self.streams.wake(out)
+        out.alarm(gate.alarm, None, gate.reason)
+
+    def _handle_standing(self, gate: standing.Gate, event: Event, out: Outbox) -> None:
+        match event:
+            case PeerConnected(session=session):
+                self._with(event.link, out, lambda link, out: link.connected(session, out))
+            case PeerLost(session=session):
+                self._with(event.link, out, lambda link, out: link.lost(session, out))
+            case DeviceChanged():
+                self._device_changed(event, out)
+            case LinkAdded():
+                if link_id(self.node, event.peer) not in self.links:
+                    self._new_link(event.peer, event.settings)
+            case Restored():
+                self._restored(gate, event.way, out)
+            case _:
+                gate.handle(event, out)
+
+    def stakes(self) -> tuple[standing.LinkStake, ...]:
+        """What the links of this store hold, link by link."""
+        return tuple(
+            standing.LinkStake(
+                link=link.link,
+                pad_bytes=sum(pad.level() for pad in link.memory.pads),
+                held_blocks=len(link.agreement.held),
+                streams=self.streams.count_on(link.link),
+            )
+            for link in self.links.values()
+        )
+
+    def _restored(self, gate: standing.Gate, way: Way, out: Outbox) -> None:
+        """The store is the newest again, and what it may not use any more is burnt, or asked for:
+        all in this batch's writes."""
+        found = gate.standing
+        self.standing = None
+        self.generation.pass_over(found.witnessed)
+        out.audit(
+            "store-restored",
+            actor="operator",
+            subject=self.node,
+            way=way.value,
+            ground=found.ground.value,
+            generation=found.generation,
+            witnessed=found.witnessed.generation if found.witnessed else None,
+        )
+        out.note("alarm-ended", link=None, kind=gate.alarm)
+        for link in self.links.values():
+            link.memory.standing = ""
+            if way is Way.BURN:
+                self._guarded(link, out, partial(link.burn, RESTORED))
+                # A link that was doubted before is not doubted anew, and its streams end as well.
+                self.streams.end(link.link, RESTORED, out)
+            else:
+                link.memory.restored = way
+                link.memory.save(out)
+        self._begin(out)
+        if gate.network is not None:
+            self.streams.network(gate.network, out)
+
+    # ---- links --------------------------------------------------------------------------
 
     def _link_added(self, event: LinkAdded, out: Outbox) -> None:
         if link_id(self.node, event.peer) not in self.links:
             link = self._new_link(event.peer, event.settings)
-            link.started(self._boot, out)
+            link.started(self.generation.boot, out)
             out.audit("link-added", actor="operator", subject=link.link)
 
     def refuses_secret(self, link: LinkId, secret_id: SecretId) -> str:
         """Why ``SecretCarried`` would be refused; empty when it would not."""
+        if self.standing is not None:
+            return self.standing.reason
         if link not in self.links:
             return f"{self.node} has no link {link}: add it first (kms link add)"
         if secret_id in self.links[link].memory.secrets:
@@ -193,7 +291,10 @@ class Node:
         except AssertionError as mistake:
             link.doubt(f"a mistake of this program: {mistake}", out)
         if link.memory.state is LinkState.DOUBTED and not was_doubted:
-            self.streams.compromise(link.link, link.memory.reason, out)
+            if link.memory.restored:
+                self.streams.end(link.link, link.memory.reason, out)
+            else:
+                self.streams.compromise(link.link, link.memory.reason, out)
         if link.up and not was_up:
             self.streams.linked(link.link, out)
         elif was_up and not link.up:

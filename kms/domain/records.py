@@ -36,12 +36,27 @@ class BlockState(Enum):
     """used up or burnt; kept for its place in the append log and for provenance"""
 
 
+class Way(Enum):
+    """How a store that is old, or may be, goes on."""
+
+    BURN = "burn"
+    """nothing that was agreed before is ever used; each link waits for a new secret"""
+    ASK_PEERS = "ask-peers"
+    """each neighbour says how far the pads were used: for a node that was put back alone"""
+
+
 @attrs.frozen(kw_only=True)
 class NodeRecord:
     KEY: ClassVar[tuple[str, ...]] = ("node",)
     node: NodeId
     boot: int
     """starts of this store so far"""
+    generation: int = 0
+    """rises with everything that a copy made before must not be used without; 0: no witness"""
+    store: str = ""
+    """random name of this store, made at its first start with a witness"""
+    written_ms: int = 0
+    """when the generation last rose"""
 
 
 @attrs.frozen(kw_only=True)
@@ -61,6 +76,9 @@ class LinkRecord:
     alarm: str = ""
     """why no key of this link is served (I13); empty when it may be"""
     reason: str = ""
+    restored: Way | None = None
+    """how this end went on after its store was put back to an old copy, until it has met its
+    neighbour again; then None"""
 
 
 @attrs.frozen(kw_only=True)

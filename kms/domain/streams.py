@@ -61,6 +61,10 @@ class Streams:
             self._reading,
         )
 
+    def wake(self, out: Outbox) -> None:
+        """The records are streams again."""
+        self._begin(out)
+
     def network(self, event: NetworkChanged, out: Outbox) -> None:
         """Directory and policy are these; streams that they do not allow are closed."""
         self._begin(out)
@@ -160,6 +164,18 @@ class Streams:
         for ksid in list(self._register.on_link.get(link, ())):
             self._ending.compromised(self._register.streams[ksid], reason, out)
         self._register.flush(out)
+
+    def end(self, link: LinkId, reason: str, out: Outbox) -> None:
+        """Undelivered keys of the link are compromised and destroyed, its streams closed at this
+        end: how far their indices went nobody knows."""
+        self.compromise(link, reason, out)
+        for ksid in list(self._register.on_link.get(link, ())):
+            self._ending.close(self._register.streams[ksid], reason, out)
+        self._register.flush(out)
+
+    def count_on(self, link: LinkId) -> int:
+        """Streams of one link, tombstones left out; 0 before the first event."""
+        return len(self._register.on_link.get(link, ()))
 
     @property
     def count(self) -> int:
