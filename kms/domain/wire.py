@@ -237,6 +237,10 @@ _opening: msgspec.msgpack.Decoder[Opening] = msgspec.msgpack.Decoder(Opening)
 _messages = msgspec.msgpack.Decoder(_Messages)
 
 
+# msgspec says of text that is not UTF-8 what the codec says.
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
 def encode(messages: list[Message]) -> bytes:
     """The secret part of a frame."""
     return _encoder.encode(messages)
@@ -260,7 +264,7 @@ def decode(data: bytes | bytearray | memoryview) -> list[Message]:
     """The messages, each within its bounds. Raises ``PeerFault``."""
     try:
         return _messages.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise _broken(error) from None
 
 
@@ -272,7 +276,7 @@ def decode_opening(data: bytes | memoryview) -> Opening:
     """The hello or welcome, each field within its bounds. Raises ``PeerFault``."""
     try:
         return _opening.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise _broken(error) from None
 
 

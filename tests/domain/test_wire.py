@@ -82,3 +82,13 @@ def test_joined_is_what_encoding_them_together_gives() -> None:
         grants: list[wire.Message] = [wire.Grant(number) for number in range(count)]
 
         assert wire.encode(grants) == wire.joined([wire.encode_one(each) for each in grants])
+
+
+def test_text_that_is_not_utf8_is_the_neighbours_fault() -> None:
+    """The simulator's seed 2: one altered byte in a hello ended the node."""
+    hello = bytearray.fromhex(VECTORS["hello"])
+    at = hello.index(b"alice")
+    hello[at + 2] = 0xA9
+
+    with pytest.raises(PeerFault):
+        wire.decode_opening(bytes(hello))
