@@ -1,10 +1,11 @@
 """Two nodes on real files: SQLite store, key file and journal; frames are carried by hand.
 
 Theory of operation. ``tests/world.py`` is the shell: batches, commits, outputs, the wire. Here its
-disks are directories. ``FileDisk`` gives a batch's writes to the store's engine (what ``SQLiteStore``
-runs in its thread) and its audit entries to the journal, as the pump does; records are always those
-that the files gave back at the last start, and what was acknowledged since. A crash is ``kill -9``:
-the directory is copied as it is, nothing is closed in order, and the node starts on the copy.
+disks are directories. ``FileDisk`` gives a batch's writes to the store's engine (what
+``SQLiteStore`` runs in its thread) and its audit entries to the journal, as the pump does; records
+are those that the files gave back at the last start, and what was acknowledged since. A crash is
+``kill -9``: the directory is copied as it is, nothing is closed in order, and the node starts on
+the copy.
 
 The ledger (``tests/sim/ledger.py``) sees every commit and every output: it knows each pad byte that
 was used (I1), each key that was delivered (I2) and who held it (I5). What is read back from the
@@ -33,6 +34,7 @@ from kms.adapters.seal import WEAK, FileSealer
 from kms.adapters.store_sqlite import Disk as StoreDisk
 from kms.adapters.store_sqlite import material_file, slots
 from kms.adapters.store_sqlite.engine import Engine
+from kms.adapters.store_sqlite.limits import SLOT_BYTES
 from kms.adapters.store_sqlite.plan import Change, Store, split
 from kms.adapters.store_sqlite.store import _joined
 from kms.domain import limits
@@ -50,7 +52,7 @@ from kms.domain.errors import JournalFault, StoreFault
 from kms.domain.events import MaterialOpened, NetworkChanged, Tick
 from kms.domain.names import KSID, MaterialId, NodeId
 from kms.domain.policy import Policy, Rule
-from kms.domain.records import LinkState, Record
+from kms.domain.records import LinkState
 from kms.domain.requests import Close, GetKey, OpenConnect
 from kms.domain.secret import Secret
 from kms.domain.status import QoS
@@ -73,7 +75,7 @@ def workshop() -> Iterator[Path]:
     with (
         TemporaryDirectory(dir=at, prefix="kms-proof-") as place,
         patch.object(slots, "MIB", _STEP_BYTES),
-        patch.object(slots, "SLOTS_STEP", _STEP_BYTES // slots.SLOT_BYTES),
+        patch.object(slots, "SLOTS_STEP", _STEP_BYTES // SLOT_BYTES),
         patch.object(material_file, "MATERIAL_STEP_BYTES", 4 * _STEP_BYTES),
     ):
         yield Path(place)
@@ -494,8 +496,3 @@ class Traffic:
 
 def _other(name: NodeId) -> NodeId:
     return BOB if name is ALICE else ALICE
-
-
-def records_of(disk: FileDisk) -> dict[tuple[object, ...], Record]:
-    """What the open store has acknowledged."""
-    return dict(disk.records)

@@ -9,7 +9,7 @@ key (I2) over the whole life; a node that calls itself mistaken, or does not sta
 Once in a while the leader comes back old and *appends another block under a number that its peer
 holds already*: the worst that an old store can do. The link must stop until a second secret.
 
-Never are both ends old: that cannot be seen from within (docs/invariants.md, I1). So the photographs
+Never are both ends old: that cannot be seen from within (docs/invariants.md, I1). So the pictures
 of one end are thrown away when the other is restored.
 """
 
@@ -43,7 +43,10 @@ def run(amount: float, seed: int, tell: Tell) -> PartReport:
     violations: list[str] = []
     checks = life = made = keys = 0
     while made < amount and not violations:
-        with workshop() as place, caught(violations, f"tests.proof.restores seed {seed} life {life}"):
+        with (
+            workshop() as place,
+            caught(violations, f"tests.proof.restores seed {seed} life {life}"),
+        ):
             lived = Life(place, random.Random(f"restores {seed} {life}"))
             try:
                 while lived.restored < RESTORES_PER_LIFE and made + lived.restored < amount:
@@ -89,7 +92,9 @@ class Life:
         self.chance = chance
         self.traffic = Traffic(place, chance)
         self.photos: dict[NodeId, list[FileDisk]] = {ALICE: [], BOB: []}
-        self.kinds: Counter[str] = Counter({"clone": 0, "backup": 0, "leader with other appends": 0})
+        self.kinds: Counter[str] = Counter(
+            {"clone": 0, "backup": 0, "leader with other appends": 0}
+        )
         self.restored = 0
 
     def round(self) -> None:
