@@ -170,6 +170,10 @@ INBOX_EVENTS_MAX: Final = 4096
 # Events handled for one commit: bounds the time to the first answer of a batch.
 BATCH_EVENTS_MAX: Final = 256
 
+# Then the disk counts as hung and the node ends: twice the longest Timeout of an application, and
+# far above the ten seconds that a disk in trouble may take.
+DISK_ANSWER_MS: Final = 2 * TIMEOUT_MAX_MS
+
 # ---- operations -----------------------------------------------------------------------------
 
 # Configuration files are read whole: 1 MiB is a network of some ten thousand applications.

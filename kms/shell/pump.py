@@ -10,8 +10,8 @@ the two leaves an audit record of what did not leave, or a write whose outputs d
 Reading material (``TakeMaterial``, ``ReadMaterial``, ``DeliverKey``) goes to a second task: a
 delivery does not wait for the next commit. What it reads for the node comes back as an event.
 
-A store or journal that fails ends the pump, and with it the node: after a failed sync nothing about
-the disk is known, and without a journal no key may leave.
+A store or journal that fails or hangs ends the pump, and with it the node: after a failed sync
+nothing about the disk is known, and without a journal no key may leave.
 """
 
 import math
@@ -64,6 +64,7 @@ from kms.ports.journal import Journal
 from kms.ports.northbound import Forbidden, Overloaded
 from kms.ports.peer import PeerLinks
 from kms.ports.storage import Storage
+from kms.shell.disktime import disk_time
 
 _WRITES: Final = (Save, Forget, StoreMaterial, WipeMaterial)
 Fields = dict[str, str | int | float | bool | None]
@@ -274,14 +275,8 @@ class Pump:
         entries = [each.entry for each in effects if isinstance(each, Audit)]
         entries += self._entries
         self._entries = []
-        if writes and entries:
-            async with trio.open_nursery() as both:
-                both.start_soon(self._journal.append, entries)
-                both.start_soon(self._commit, writes)
-        elif writes:
-            await self._commit(writes)
-        elif entries:
-            await self._journal.append(entries)
+        with disk_time():
+            await self._make_durable(writes, entries)
         for effect in effects:
             if not isinstance(effect, (*_WRITES, Audit)):
                 self._carry_out(effect)
@@ -290,6 +285,16 @@ class Pump:
                 done.set()
         changed, self._changed = self._changed, trio.Event()
         changed.set()
+
+    async def _make_durable(self, writes: list[Write], entries: list[AuditEntry]) -> None:
+        if writes and entries:
+            async with trio.open_nursery() as both:
+                both.start_soon(self._journal.append, entries)
+                both.start_soon(self._commit, writes)
+        elif writes:
+            await self._commit(writes)
+        elif entries:
+            await self._journal.append(entries)
 
     async def _commit(self, writes: list[Write]) -> None:
         await self._storage.commit(writes)
@@ -331,10 +336,11 @@ class Pump:
 
     async def _read_material(self) -> None:
         async for asked in self._reads:
-            if isinstance(asked, DeliverKey):
-                await self._deliver(asked)
-            else:
-                self.put_soon(await self._open(asked))
+            with disk_time():
+                if isinstance(asked, DeliverKey):
+                    await self._deliver(asked)
+                else:
+                    self.put_soon(await self._open(asked))
 
     async def _open(self, asked: TakeMaterial | ReadMaterial) -> MaterialOpened:
         read = self._storage.take if isinstance(asked, TakeMaterial) else self._storage.read
