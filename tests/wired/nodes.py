@@ -91,10 +91,10 @@ class WiredNode:
         self.refusing_to_open: dict[str, LocalFault] = {}
         """``journal``, ``storage`` or ``peers``: what opening it raises"""
         self.told: list[str] = []
-        self.starts = 0
+        self.journal_failing = ""
+        """why the journal of the next process refuses everything"""
         # Of the process that runs, or ran last.
-        self.stop = trio.Event()
-        self.serving = trio.Event()
+        self.stop, self.ended = trio.Event(), trio.Event()
         self.front = MemoryFront(GRACE_S)
         self.running: RunningNode
         self.storage: GatedStorage
@@ -113,11 +113,20 @@ class WiredNode:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """One process, until ``stop``; started when applications are served."""
-        self.starts += 1
         self.told = []
-        self.stop, self.serving = trio.Event(), trio.Event()
+        self.stop, self.ended = trio.Event(), trio.Event()
         self.front = MemoryFront(GRACE_S)
         self._task_status = task_status
+        try:
+            await self._process(self.stop)
+        finally:
+            self.ended.set()
+
+    async def second_process(self) -> None:
+        """Another one is started on the same store."""
+        await self._process(self.stop)
+
+    async def _process(self, stop: trio.Event) -> None:
         parts = Parts(
             open_journal=self._open_journal,
             open_storage=self._open_storage,
@@ -131,13 +140,16 @@ class WiredNode:
             grace_s=GRACE_S,
         )
         links = {self.peer: self._settings}
-        await run_node(self.name, links, parts=parts, owner=self, stop=self.stop)
+        await run_node(self.name, links, parts=parts, owner=self, stop=stop)
 
     async def _open_journal(self) -> GatedJournal:
         await self._opening("journal")
         await self.gates.open_journal.passed()
-        self.journal = GatedJournal(self.name, self.audit, self.gates, self.trace)
-        return self.journal
+        journal = GatedJournal(self.name, self.audit, self.gates, self.trace)
+        if self.journal_failing:
+            journal.fail(self.journal_failing)
+        self._journal_opened = journal
+        return journal
 
     async def _open_storage(self) -> GatedStorage:
         await self._opening("storage")
@@ -166,7 +178,7 @@ class WiredNode:
         self._policy = network.policy
 
     async def opened(self, node: RunningNode) -> None:
-        self.running = node
+        self.running, self.journal = node, self._journal_opened
         self.told.append("opened")
         secret_id = SecretId("a" * 32)
         if not node.pump.node.refuses_secret(LINK, secret_id):
@@ -175,7 +187,6 @@ class WiredNode:
 
     def ready(self) -> None:
         self.told.append("ready")
-        self.serving.set()
         self._task_status.started()
 
     def stopping(self) -> None:

@@ -60,8 +60,10 @@ class MemoryDisk:
             self._holder.stop("the process is gone")
         self._holder = None
 
-    def release(self) -> None:
-        self._holder = None
+    def release(self, holder: "MemoryStorage") -> None:
+        """Free, if it was ``holder`` who held it."""
+        if self._holder is holder:
+            self._holder = None
 
     # ---- what the storage does, each at one stroke -----------------------------------------------
 
@@ -204,11 +206,10 @@ class MemoryStorage:
         )
 
     async def aclose(self) -> None:
-        if self._stopped:
-            return
         async with self._turn:
             self.stop("the store is closed")
-            self._disk.release()
+            # Also after a fault of the disk: what is closed is free for another process.
+            self._disk.release(self)
 
     def stop(self, reason: str) -> None:
         """Every call from now on raises ``StoreFault``."""
