@@ -1,0 +1,49 @@
+"""``kms`` with one mistake built in: what a part of the proof must find, or it proves nothing.
+
+    python -m tests.processes.planted MISTAKE run NODE.toml
+
+Mistakes are patches of single functions, made here and nowhere in the program.
+"""
+
+import sys
+from collections.abc import Callable
+
+from kms.cli import main
+from kms.domain.keyruns import KeyRuns
+from kms.domain.outbox import Outbox
+from kms.domain.secret import Secret
+from kms.domain.stream import Stream
+from kms.domain.supply import Supply
+
+
+def different() -> None:
+    """The first bit of each designation is turned round at bob's end (I2)."""
+    store = Supply.store
+
+    def wrong(self: Supply, stream: Stream, count: int, bits: Secret, out: Outbox) -> None:
+        if self._register.node == "bob":
+            bits = Secret(bytes([bits.expose()[0] ^ 1]) + bytes(bits.expose()[1:]))
+        store(self, stream, count, bits, out)
+
+    Supply.store = wrong  # type: ignore[method-assign]
+
+
+def forgets() -> None:
+    """No delivery is recorded: after a restart it is made again (I2, I5)."""
+
+    def nothing(self: KeyRuns, out: Outbox) -> None:
+        for first in sorted(self._touched):
+            run = self.at(first)
+            if run is not None and run.first == first and run.state.value != "active":
+                out.save(self._record(run))
+        self._touched.clear()
+
+    KeyRuns.save_to = nothing  # type: ignore[method-assign]
+
+
+MISTAKES: dict[str, Callable[[], None]] = {made.__name__: made for made in (different, forgets)}
+
+
+if __name__ == "__main__":
+    MISTAKES[sys.argv[1]]()
+    sys.exit(main(sys.argv[2:]))
