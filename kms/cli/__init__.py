@@ -34,6 +34,7 @@ for _name, _where, _help in (
     ("link-secret", "kms.cli.link:link_secret", "Make a link's secret, a file for each site."),
     ("device-twin", "kms.cli.tools:device_twin", "Run one end of a simulated device pair."),
     ("demo", "kms.cli.demo:demo", "Two nodes with simulated devices on this machine."),
+    ("sim", "kms.cli.sim:sim", "Play seeded histories of a network with faults; check all of it."),
     ("bench", "kms.cli.bench:bench", "Measure what this machine delivers."),
 ):
     app.command(_where, name=_name, help=_help)

@@ -15,7 +15,7 @@ import attrs
 
 from kms.domain.effects import DeliverKey
 from kms.domain.names import KSID, NodeId, SAEId
-from kms.domain.requests import Close, CloseReply, GetKey, KeyReply, OpenConnect, OpenReply, Request
+from kms.domain.requests import Close, GetKey, KeyReply, OpenConnect, OpenReply, Request
 from kms.domain.status import QoS, Status
 from kms.simulation.site import Outcome
 
@@ -174,9 +174,7 @@ class Pair:
 
     # ---- inside -----------------------------------------------------------------------------
 
-    def _ask(
-        self, party: Party, request: Request, then: Callable[[Outcome | None], None]
-    ) -> None:
+    def _ask(self, party: Party, request: Request, then: Callable[[Outcome | None], None]) -> None:
         party.asked += 1
         asked, epoch = party.asked, self._epoch
 
@@ -234,13 +232,10 @@ class Applications:
                 if len(parties) == 2:
                     for party in parties:
                         taken[party.site] = taken.get(party.site, 0) + 1
-                    name = f"{parties[0].sae}+{parties[1].sae}"
+                    both = f"{parties[0].sae}+{parties[1].sae}"
                     rude = len(self.pairs) % 4 == 3
-                    self.pairs.append(Pair(simulation, name, *parties, rude=rude))
+                    self.pairs.append(Pair(simulation, both, *parties, rude=rude))
 
     def begin(self) -> None:
         for pair in self.pairs:
             pair.begin()
-
-
-__all__ = ["Applications", "CloseReply", "Pair"]

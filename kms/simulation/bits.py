@@ -36,7 +36,7 @@ class PhysicalBits:
     def __init__(self, seed: object) -> None:
         key = hashlib.blake2b(f"physical bits of {seed}".encode(), digest_size=16).digest()
         # ECB is right here: each cell is one value of a permutation, and must be found alone.
-        cipher = Cipher(algorithms.AES(key), modes.ECB())  # noqa: S305
+        cipher = Cipher(algorithms.AES(key), modes.ECB())
         self._encrypt, self._decrypt = cipher.encryptor().update, cipher.decryptor().update
 
     def make(self, source: int, length: int, start: int = 0) -> bytes:
@@ -70,7 +70,7 @@ class PhysicalBits:
         return places or None
 
     def anywhere(self, data: bytes) -> Place | None:
-        """One cell of any source that these bytes hold at any alignment; None when there is none."""
+        """One cell of any source in these bytes, at any alignment; None when there is none."""
         found = self._scan(data)
         return Place(found[1], found[2], CELL_BYTES) if found else None
 

@@ -81,8 +81,9 @@ class Checker:
 
 
 HOOKS = (
-    "batch durable output sent arrives asked answered stopped restored started storm healed calm"
-).split()
+    *("batch", "durable", "output", "sent", "arrives", "asked", "answered"),
+    *("stopped", "restored", "started", "storm", "healed", "calm"),
+)
 
 
 class Watch:

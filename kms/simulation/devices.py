@@ -9,6 +9,7 @@ noisy, silent, a burst) is a word in ``mood``, used up by the next block or unti
 
 import random
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
@@ -97,14 +98,14 @@ class DevicePair:
             if mood == "late at one end" and last:
                 delay += self._random.uniform(1_000, 60_000)
             elif mood == "out of order":
-                delay += self._random.uniform(0, 3_000 * self.spec.block_bytes * 8 / self.spec.rate_bps)
+                delay += self._random.uniform(
+                    0, 3_000 * self.spec.block_bytes * 8 / self.spec.rate_bps
+                )
             copies = 2 if mood == "delivered twice" else 1
             for _ in range(copies):
-                self.loop.after_ms(delay, lambda name=name, event=event: self._ready(name, event))
+                self.loop.after_ms(delay, partial(self._ready, name, event))
 
-    def _event(
-        self, name: NodeId, length: int, *, different: bool, qber: float
-    ) -> BlockArrived:
+    def _event(self, name: NodeId, length: int, *, different: bool, qber: float) -> BlockArrived:
         source = self._base + 2 * self.made + different
         return BlockArrived(
             device=DeviceId(f"device-{name}"),
@@ -178,7 +179,7 @@ class Devices:
         for pair in self.pairs.values():
             if site.name in pair.ends:
                 end = pair.ends[site.name]
-                self.simulation.loop.after_ms(200, lambda pair=pair, end=end: pair.offer(end))
+                self.simulation.loop.after_ms(200, partial(pair.offer, end))
 
     def stored(self, site: "Site", effect: BlockStored) -> None:
         if site.place != site.name:

@@ -13,6 +13,7 @@ only safety: nothing is used twice, nothing altered is believed.
 import random
 from collections import deque
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -98,9 +99,7 @@ class Wire:
         self.lost(name, reason)
         for other in list(self.up):
             if not silent and name not in self.blocked:
-                self.loop.after_ms(
-                    self._delay_ms(), lambda other=other: self._closed(other, session)
-                )
+                self.loop.after_ms(self._delay_ms(), partial(self._closed, other, session))
             else:
                 self._silence_later(other, session)
 
@@ -121,7 +120,7 @@ class Wire:
             if name != sender:
                 self.loop.after_ms(
                     limits.PEER_SILENCE_MAX_MS,
-                    lambda name=name, session=session: self._silent(name, sender, session),
+                    partial(self._silent, name, sender, session),
                 )
 
     def _silent(self, name: NodeId, sender: NodeId, session: int) -> None:
@@ -246,7 +245,7 @@ class Network:
             wire.close(site.name, "ended by this node")
 
     def site_stopped(self, site: "Site", *, power: bool) -> None:
-        """The process is gone: its kernel says so to its neighbours, unless that is gone as well."""
+        """The process is gone: its kernel says so to the neighbours, unless that is gone too."""
         for wire in self.wires.values():
             if wire.ends.get(site.name) is site and site.name in wire.up:
                 wire.close(site.name, "the process ended", silent=power)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from kms.domain import limits
 from kms.domain.events import SecretCarried
-from kms.domain.names import LinkId, NodeId, SecretId
+from kms.domain.names import LinkId, SecretId
 from kms.domain.records import LinkState
 from kms.domain.secret import Secret
 

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import attrs
 
@@ -59,7 +60,9 @@ def run(
     simulation = Simulation(topology, seed, checkers)
     violation = ""
     try:
-        play(simulation, hours, plan.drawn(seed, hours, topology) if faults is None else faults, tell)
+        play(
+            simulation, hours, plan.drawn(seed, hours, topology) if faults is None else faults, tell
+        )
     except Violation as found:
         violation = str(found)
     return Result(
@@ -80,7 +83,7 @@ def run(
 def play(simulation: Simulation, hours: float, faults: Sequence[Fault], tell: Tell) -> None:
     """Storms and calms, in turn. Raises ``Violation``."""
     for fault in faults:
-        simulation.loop.after_ms(fault.at_ms, lambda fault=fault: _happen(simulation, fault))
+        simulation.loop.after_ms(fault.at_ms, partial(_happen, simulation, fault))
     simulation.begin()
     for act in range(plan.acts(hours)):
         simulation.watch.tell("storm")

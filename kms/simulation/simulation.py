@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from kms.domain.audit import AuditEntry
 from kms.domain.effects import BlockStored
 from kms.domain.events import NetworkChanged
-from kms.domain.linkmemory import LinkSettings
 from kms.domain.limits import MIB
+from kms.domain.linkmemory import LinkSettings
 from kms.domain.names import LinkId, NodeId, SAEId
 from kms.domain.policy import Policy, Rule
 from kms.simulation.applications import Applications
@@ -90,7 +90,7 @@ class Simulation:
     # ---- who is there -----------------------------------------------------------------------
 
     def _new_site(self, name: NodeId, place: str = "") -> Site:
-        links = {other: SETTINGS for other in self.topology.neighbours(name)}
+        links = dict.fromkeys(self.topology.neighbours(name), SETTINGS)
         return Site(self, name, links, place=place)
 
     def originals(self) -> list[Site]:

@@ -122,9 +122,7 @@ class Site:
     @property
     def moment(self) -> Moment:
         now = self.loop.now_ms
-        return Moment(
-            mono_ms=now - self._mono_zero_ms, wall_ms=WALL_MS + now + self.wall_ahead_ms
-        )
+        return Moment(mono_ms=now - self._mono_zero_ms, wall_ms=WALL_MS + now + self.wall_ahead_ms)
 
     def start(self) -> None:
         """A process begins on what the disk holds."""

@@ -1,5 +1,6 @@
 """A network to simulate: nodes, links, rates. Read from a TOML file (``conf/networks``)."""
 
+from importlib.resources import as_file, files
 from pathlib import Path
 
 import attrs
@@ -77,11 +78,13 @@ class Topology:
         return found
 
 
-TWO_NODES = Topology(
-    name="two-nodes",
-    site=(SiteSpec(name=NodeId("alice")), SiteSpec(name=NodeId("bob"))),
-    link=(LinkSpec(between=(NodeId("alice"), NodeId("bob")), rate_bps=20_000),),
-)
+def named(name: str) -> Topology:
+    """One of ours by its name, else the network of the file of this name. Raises ``LocalFault``."""
+    own = files("kms.simulation") / "networks" / f"{name}.toml"
+    with as_file(own) as path:
+        if path.is_file():
+            return load(path)
+    return load(Path(name))
 
 
 def load(path: Path) -> Topology:

@@ -1,8 +1,8 @@
 """What can go wrong, as data: one class a kind, one line of a playbook an instance.
 
 Rules: a fault says when (``at_ms``), where, and everything else it needs; ``happen`` makes it so.
-``kind`` is the name that is counted, once it really happened. Nothing here draws lots but ``drawn``,
-which is how a plan makes one.
+``kinds`` are the names that are counted, once it really happened. Nothing here draws lots but
+``drawn``, which is how a plan makes one.
 """
 
 from kms.simulation.faults.clocks import CLOCKS

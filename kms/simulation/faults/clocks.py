@@ -17,7 +17,7 @@ _YEARS_MS = 10 * 365 * 24 * _HOUR_MS
 
 @attrs.frozen(kw_only=True)
 class WallJump(SiteFault):
-    """The wall clock jumps: by an hour (a zone set wrong), a moment (NTP), ten years (a battery)."""
+    """The wall clock jumps: an hour (a wrong zone), a moment (NTP), ten years (a battery)."""
 
     kinds: ClassVar = ("clock jump",)
     by_ms: int
