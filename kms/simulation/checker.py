@@ -5,10 +5,10 @@ moment of the breach, and counts in ``checks`` each comparison that could have f
 nothing: with or without checkers a seed is the same history.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar, cast
 
-from kms.domain.effects import Effect
+from kms.domain.effects import Effect, Save
 from kms.domain.events import Event, PeerFrame
 from kms.domain.names import LinkId, SAEId
 from kms.domain.requests import Request
@@ -27,6 +27,10 @@ class Checker:
 
     invariant: ClassVar[str] = ""
     """``"I1"``"""
+    writes: ClassVar[tuple[type, ...]] = ()
+    """what ``wrote`` is told of: classes of effects, and of records that are saved"""
+    outputs: ClassVar[tuple[type, ...]] = ()
+    """what ``output`` is told of"""
 
     def __init__(self, simulation: "Simulation") -> None:
         self.simulation = simulation
@@ -44,16 +48,22 @@ class Checker:
         """The node handled these events; nothing of it is durable or has left yet."""
 
     def durable(self, site: "Site", effects: Sequence[Effect]) -> None:
-        """The batch's writes and audit entries are on the disk."""
+        """The batch's writes are on the disk; its audit entries too, unless the disk failed."""
+
+    def wrote(self, site: "Site", effect: Effect) -> None:
+        """One of the batch's writes, after ``durable``; only of the kinds in ``writes``."""
 
     def output(self, site: "Site", effect: Effect) -> None:
-        """This output is about to leave."""
+        """This output is about to leave; only of the kinds in ``outputs``."""
 
     def sent(self, site: "Site", link: LinkId, data: bytes) -> None:
         """A frame is on the wire, where anybody can read it."""
 
     def arrives(self, site: "Site", frame: PeerFrame, *, altered: bool) -> None:
         """A frame reaches a node. ``altered``: somebody changed, repeated or moved it."""
+
+    def altered(self, site: "Site", frame: PeerFrame) -> None:
+        """The node gets this altered frame next, alone; all that was due without it is done."""
 
     def asked(self, site: "Site", number: int, caller: SAEId, request: Request) -> None:
         """An application asks."""
@@ -81,7 +91,7 @@ class Checker:
 
 
 HOOKS = (
-    *("batch", "durable", "output", "sent", "arrives", "asked", "answered"),
+    *("batch", "durable", "sent", "arrives", "altered", "asked", "answered"),
     *("stopped", "restored", "started", "storm", "healed", "calm"),
 )
 
@@ -99,10 +109,35 @@ class Watch:
             ]
             for hook in HOOKS
         }
+        self._wrote: dict[type, list[Callable[[Site, Effect], None]]] = {}
+        self._output: dict[type, list[Callable[[Site, Effect], None]]] = {}
+        for each in checkers:
+            for kind in each.writes:
+                self._wrote.setdefault(kind, []).append(each.wrote)
+            for kind in each.outputs:
+                self._output.setdefault(kind, []).append(each.output)
 
     def tell(self, hook: str, *what: object, **how: object) -> None:
         for each in self.told[hook]:
             each(*what, **how)
+
+    def durable(self, site: "Site", effects: Sequence[Effect]) -> None:
+        """``durable``, then ``wrote`` for each write that somebody wants to know of."""
+        for each in self.told["durable"]:
+            each(site, effects)
+        if not self._wrote:
+            return
+        for effect in effects:
+            kind: type = type(effect)
+            if kind is Save:
+                kind = type(cast(Save, effect).record)
+            for wrote in self._wrote.get(kind, ()):
+                wrote(site, effect)
+
+    def output(self, site: "Site", effect: Effect) -> None:
+        """An output is about to leave."""
+        for each in self._output.get(type(effect), ()):
+            each(site, effect)
 
     @property
     def checks(self) -> dict[str, int]:

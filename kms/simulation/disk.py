@@ -27,7 +27,12 @@ class Health(Enum):
 
 
 class DiskError(Exception):
-    """The store failed: the node stops. Its text is the kind of fault."""
+    """The store failed: the node stops. Its text is the kind of fault. ``done``: what it was given
+    is there all the same."""
+
+    def __init__(self, kind: str, *, done: bool = False) -> None:
+        super().__init__(kind)
+        self.done = done
 
 
 class Disk:
@@ -69,7 +74,7 @@ class Disk:
         if health is not Health.EIO_LOST:
             self._write(effects)
         if health is not Health.GOOD:
-            raise DiskError("EIO")
+            raise DiskError("EIO", done=health is Health.EIO_DONE)
 
     def _write(self, effects: Iterable[Effect]) -> None:
         for effect in effects:

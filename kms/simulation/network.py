@@ -37,6 +37,11 @@ _DIAL_MS = (500, 2_000)
 ATTACKS = ("drop a frame", "repeat a frame", "move a frame", "alter a frame", "replay a frame")
 
 
+@attrs.frozen(kw_only=True)
+class AlteredFrame(PeerFrame):
+    """Somebody changed, repeated or moved it. A site hears it in a batch of its own (I9)."""
+
+
 class Wire:
     """One link's connection. ``ends`` are the sites that talk now: a clone takes its turn."""
 
@@ -175,6 +180,8 @@ class Wire:
         if self.up.get(name) == frame.session:
             site = self.ends[name]
             self.simulation.watch.tell("arrives", site, frame, altered=altered)
+            if altered:
+                frame = AlteredFrame(link=frame.link, session=frame.session, data=frame.data)
             site.put(frame)
 
     def _delay_ms(self) -> float:

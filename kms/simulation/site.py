@@ -43,6 +43,7 @@ from kms.domain.node import Node
 from kms.domain.requests import Reply, Request
 from kms.simulation.checker import Violation
 from kms.simulation.disk import Disk, DiskError, Health
+from kms.simulation.network import AlteredFrame
 
 if TYPE_CHECKING:
     from kms.simulation.simulation import Simulation
@@ -255,15 +256,8 @@ class Site:
 
     def _batch(self) -> None:
         self._awake = False
-        events = [
-            self.inbox.popleft() for _ in range(min(len(self.inbox), limits.BATCH_EVENTS_MAX))
-        ]
-        try:
-            effects = self.node.handle_all(self.moment, events)
-        except Exception as error:  # A node that ends by itself serves nobody: I12.
-            raise Violation(f"I12 the node {self.name} ended: {error!r}") from error
+        events, effects = self._handled()
         self.simulation.trace.batch(self, events, effects)
-        self.watch.tell("batch", self, events, effects)
         if any(isinstance(each, (*_WRITES, Audit)) for each in effects):
             self._busy = True
             self._later(self.commit_us, lambda: self._commit(effects))
@@ -271,6 +265,30 @@ class Site:
             self._carry_out(effects)
         self._meet_deadline()
         self._wake()
+
+    def _handled(self) -> tuple[list[Event], list[Effect]]:
+        """The next events, and what the node makes of them. A frame that somebody altered comes
+        alone, behind all that is due without it: so what it changes can be told (I9)."""
+        inbox = self.inbox
+        if type(inbox[0]) is AlteredFrame:
+            due = self._handle([])
+            frame = inbox.popleft()
+            self.watch.tell("altered", self, frame)
+            return [frame], due + self._handle([frame])
+        events: list[Event] = []
+        while inbox and len(events) < limits.BATCH_EVENTS_MAX:
+            if type(inbox[0]) is AlteredFrame:
+                break
+            events.append(inbox.popleft())
+        return events, self._handle(events)
+
+    def _handle(self, events: list[Event]) -> list[Effect]:
+        try:
+            effects = self.node.handle_all(self.moment, events)
+        except Exception as error:  # A node that ends by itself serves nobody: I12.
+            raise Violation(f"I12 the node {self.name} ended: {error!r}") from error
+        self.watch.tell("batch", self, events, effects)
+        return effects
 
     def _commit(self, effects: list[Effect]) -> None:
         point, down_ms = self._crash_point(effects)
@@ -285,10 +303,12 @@ class Site:
         try:
             self.disk.commit(effects)
         except DiskError as error:
+            if error.done:
+                self.watch.durable(self, effects)
             self.simulation.disk_failed(self, str(error))
             return
         self.journal += entries
-        self.watch.tell("durable", self, effects)
+        self.watch.durable(self, effects)
         self._busy = False
         if point is not None:
             self._carry_out(effects[:point])
@@ -319,7 +339,7 @@ class Site:
                 continue
             if life != self.life:
                 return
-            self.watch.tell("output", self, effect)
+            self.watch.output(self, effect)
             self._do(effect)
 
     def _do(self, effect: Output) -> None:
