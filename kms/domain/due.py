@@ -23,9 +23,6 @@ class Due(Generic[Name]):
         self._wall: list[tuple[int, int, Name]] = []
         self._number = 0
 
-    def __len__(self) -> int:
-        return len(self._set)
-
     def set(self, name: Name, mono_ms: int, wall_ms: int | None = None) -> None:
         """The timer fires at the latest at this instant of either clock."""
         old_mono, old_wall = self._set.get(name, (None, None))
