@@ -432,8 +432,7 @@ class Traffic:
         self.open_joined(name, chunk_bytes=32)
         before = len(self.ledger.served)
         for _ in range(3):
-            for each in ENDS:
-                self._ask(each, GetKey(ksid=self.streams[-1], index=None))
+            self.ask_both(self.streams[-1])
             self.world.pass_time(1_000, 500)
         return len(self.ledger.served) - before
 
@@ -450,6 +449,11 @@ class Traffic:
         if ksid not in self.streams:
             self.streams.append(ksid)
         return ksid
+
+    def ask_both(self, ksid: KSID) -> None:
+        """Each application asks for its next key."""
+        for name in ENDS:
+            self._ask(name, GetKey(ksid=ksid, index=None))
 
     # ---- inside -----------------------------------------------------------------------------
 
