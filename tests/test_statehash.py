@@ -6,7 +6,7 @@ import pytest
 
 from kms.domain.names import KSID, BlockId, SAEId
 from kms.domain.secret import Secret
-from tests.siege import FAR, Siege
+from tests.siege import Siege
 from tests.statehash import COUNTERS, PASSING, SESSION, _slots, changes, state, state_hash
 
 
@@ -47,7 +47,7 @@ CHANGES: dict[str, Callable[[Siege], object]] = {
     "the hash key": lambda s: setattr(s.link.intake, "_key", Secret(bytes(32))),
     "the append log": lambda s: setattr(s.link.memory, "log_hash", b"other"),
     "an alarm": lambda s: setattr(s.link.guard, "_neighbours", "qber"),
-    "another link": lambda s: setattr(s.node.links[FAR].memory, "epoch", 2),
+    "another link": lambda s: setattr(s.node.links[s.far].memory, "epoch", 2),
     "a queue": lambda s: s.link.outgoing._streams.append(b"x"),
     "an offer": lambda s: s.link.agreement._to_offer.__setitem__(BlockId(_a_ksid(s)), None),
     "the order of streams": lambda s: s.node.streams._register.streams.__setitem__(

@@ -86,7 +86,7 @@ class Flips:
             number += 1
             world.block(number, length=self.random.choice((4096, 8192)))
             if step == 2:
-                stream(world, BOB, BEN)
+                stream(world, (BOB, BEN), (ALICE, ANN))
             for name, who in ((ALICE, ANN), (BOB, BEN)):
                 for ksid in world.sites[name].node.streams._register.streams:
                     world.ask(name, who, GetKey(ksid=ksid))
