@@ -33,6 +33,7 @@ from kms.adapters.sdn_file import SDNFile, load_network
 from kms.adapters.seal import FileSealer
 from kms.adapters.store_sqlite import SQLiteStore
 from kms.adapters.tls import Checks, CurrentTLS
+from kms.adapters.witness_file import FileWitness
 from kms.config import Config, LinkSection
 from kms.domain.errors import LocalFault
 from kms.domain.linkmemory import LinkSettings
@@ -142,6 +143,7 @@ class App:
         parts = Parts(
             open_journal=partial(FileJournal.open, self.config.audit_file),
             open_storage=self._open_storage,
+            open_witness=partial(FileWitness.open, self.config.witness_file, self.name),
             open_peers=self._open_peers,
             devices=devices_of(self.config, self._jitter),
             sdn=self._sdn,
@@ -187,7 +189,9 @@ class App:
     async def opened(self, node: RunningNode) -> None:
         """The operator's commands work, and the configuration's secrets are carried."""
         self._operator.opened(node.pump, node.view, node.alarms)
-        await self._carry_secrets()
+        if node.pump.node.standing is None:
+            # A store that is not believed does not know which secrets it used.
+            await self._carry_secrets()
 
     def ready(self) -> None:
         """The addresses are in the log."""
@@ -251,6 +255,12 @@ class App:
             self._log.warning("unreadable-slots", count=rewrapped.unreadable, epoch=epoch)
         await self._sealer.retire(epoch)
         return epoch
+
+    def erase_secret_files(self) -> None:
+        for link in self.config.link:
+            if link.secret_file is not None and link.secret_file.exists():
+                link_secret.erase(link.secret_file)
+                self._log.warning("link-secret-erased", file=str(link.secret_file))
 
     def add_neighbour(self, peer: NodeId, address: str | None) -> None:
         assert self._peers is not None, "the operator's counter checks"
@@ -320,6 +330,7 @@ def _fixed_parts(config: Config) -> dict[str, object]:
         "operations": config.operations,
         "device": config.device,
         "audit": config.audit,
+        "witness": config.witness,
         "log": config.log,
         "stop": config.stop,
     }

@@ -133,6 +133,13 @@ class AuditSection:
 
 
 @attrs.frozen(kw_only=True)
+class WitnessSection:
+    """``[witness]``; without a file it lies beside the state directory."""
+
+    file: Path | None = None
+
+
+@attrs.frozen(kw_only=True)
 class LogSection:
     """``[log]``: events on stderr."""
 
@@ -161,12 +168,19 @@ class Config:
     link: tuple[LinkSection, ...] = ()
     device: tuple[DeviceSection, ...] = ()
     audit: AuditSection = AuditSection()
+    witness: WitnessSection = WitnessSection()
     log: LogSection = LogSection()
     stop: StopSection = StopSection()
 
     @property
     def audit_file(self) -> Path:
         return self.audit.file or self.node.directory / "audit.jsonl"
+
+    @property
+    def witness_file(self) -> Path:
+        """Outside the state directory, so that a copy of that does not have it."""
+        directory = self.node.directory
+        return self.witness.file or directory.with_name(f"{directory.name}.witness")
 
     @property
     def admin_socket(self) -> Path:
@@ -241,6 +255,9 @@ def _field_faults(config: Config) -> Iterator[Fault]:
             yield Fault(place(table, None, "listen"), f"{listen} is [{other}]'s already")
     if len(os.fsencode(config.admin_socket)) > _SOCKET_PATH_BYTES_MAX:
         yield Fault("[node] directory", "too long a path for a unix socket: give a shorter one")
+    if config.witness_file.resolve().is_relative_to(config.node.directory.resolve()):
+        reason = "inside [node] directory: a copy of that would have it; best on another disk"
+        yield Fault("[witness] file", reason)
     if not 0 <= config.stop.grace_s <= 3600:
         yield Fault("[stop] grace_s", f"{config.stop.grace_s:g} is not between 0 and 3600")
     yield from _link_faults(config)

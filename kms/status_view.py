@@ -17,6 +17,7 @@ _COLOURS = {
     NodeState.READY: "green",
     NodeState.DEGRADED: "yellow",
     NodeState.SEALED: "red",
+    NodeState.STANDING: "red",
     NodeState.STOPPING: "yellow",
 }
 

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable
 from uuid import UUID
 
 from kms.domain import limits
+from kms.domain.attestation import Attestation
 from kms.domain.effects import (
     Alarm,
     Answer,
+    Attest,
     Audit,
     BlockStored,
     DeliverKey,
@@ -26,7 +28,6 @@ from kms.domain.effects import (
     SendFrame,
     StoreMaterial,
     TakeMaterial,
-    Testify,
     WipeMaterial,
 )
 from kms.domain.events import (
@@ -60,7 +61,6 @@ from kms.domain.policy import Policy, Rule
 from kms.domain.records import Record
 from kms.domain.requests import Request
 from kms.domain.secret import Secret
-from kms.domain.testimony import Testimony
 
 ALICE, BOB = NodeId("alice"), NodeId("bob")
 LINK = link_id(ALICE, BOB)
@@ -135,7 +135,7 @@ class Site:
     def __init__(self, name: NodeId, peers: Iterable[NodeId], *, watched: bool) -> None:
         self.name = name
         self.watched = watched
-        self.witness: Testimony | None = None
+        self.witness: Attestation | None = None
         """outside the disk: no backup has it"""
         self.peers = tuple(peers)
         self.disk = Disk()
@@ -154,7 +154,7 @@ class Site:
         self.node = Node(self.name, dict.fromkeys(self.peers, SETTINGS), self.disk.records.values())
         fresh = f"{self.boots:032x}"
         self.boots += 1
-        self.inbox.append(Started(watched=self.watched, testimony=self.witness, fresh=fresh))
+        self.inbox.append(Started(watched=self.watched, attestation=self.witness, fresh=fresh))
 
 
 class World:
@@ -349,8 +349,8 @@ class World:
                         reason="" if bits else "gone",
                     )
                 )
-            case Testify(testimony=testimony):
-                site.witness = testimony
+            case Attest(attestation=attestation):
+                site.witness = attestation
             case SendFrame():
                 self._send(site, effect)
             case Disconnect(session=session):

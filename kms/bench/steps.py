@@ -22,9 +22,11 @@ from kms.adapters.memory.northbound import MemoryNorthbound
 from kms.adapters.memory.sealer import MemorySealer
 from kms.adapters.store_sqlite import SQLiteStore
 from kms.adapters.store_sqlite.unit import context, seal
+from kms.adapters.witness_file import FileWitness
 from kms.bench.figures import Figure
 from kms.bench.plan import Plan
 from kms.bench.two_nodes import ANN, BEN, TwoNodes
+from kms.domain.attestation import Attestation
 from kms.domain.audit import AuditEntry
 from kms.domain.effects import Effect, Save, StoreMaterial
 from kms.domain.limits import CHUNK_UNIT_BYTES, KIB
@@ -95,10 +97,11 @@ def _handling(plan: Plan) -> Figure:
 
 
 async def _keeping(plan: Plan, directory: Path) -> list[Figure]:
-    """One commit, one journal entry: each waits for the disk."""
+    """One commit, one journal entry, one word to the witness: each waits for the disk."""
     node = NodeId("bench")
     store = await SQLiteStore.open(directory / "steps", MemorySealer(), node=node)
     journal = await FileJournal.open(directory / "steps.jsonl")
+    witness = await FileWitness.open(directory / "steps.witness", node)
     try:
         entry = AuditEntry(wall_ms=0, event="bench", actor="bench", subject="bench")
         boot = 0
@@ -119,11 +122,18 @@ async def _keeping(plan: Plan, directory: Path) -> list[Figure]:
         async def line() -> None:
             await journal.append([entry])
 
+        async def word() -> None:
+            nonlocal boot
+            boot += 1
+            said = Attestation(node=node, store="0" * 32, generation=boot, wall_ms=boot)
+            await witness.attest(said)
+
         floor = await trio.to_thread.run_sync(_sync_us, plan, directory)
         steps: tuple[tuple[str, Callable[[], Awaitable[None]]], ...] = (
             ("commit of one record", record),
             ("commit of one sealed unit of 64 KiB", unit),
             ("journal entry", line),
+            ("witness", word),
         )
         return [
             Figure(
@@ -137,6 +147,7 @@ async def _keeping(plan: Plan, directory: Path) -> list[Figure]:
             for what, step in steps
         ]
     finally:
+        await witness.aclose()
         await journal.aclose()
         await store.aclose()
 

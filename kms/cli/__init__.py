@@ -29,6 +29,7 @@ for _name, _where, _help in (
     ("status", "kms.cli.node:status", "Show links, devices, streams and alarms."),
     ("unseal", "kms.cli.node:unseal", "Open the node's store with its passphrase."),
     ("rekey", "kms.cli.node:rekey", "Seal everything under a new epoch key."),
+    ("restore", "kms.cli.restore:restore", "Go on with a store that was put back to an old copy."),
     ("reload", "kms.cli.node:reload", "Take network file and certificates as they are now."),
     ("stop", "kms.cli.node:stop", "Stop the node in order."),
     ("link-secret", "kms.cli.link:link_secret", "Make a link's secret, a file for each site."),

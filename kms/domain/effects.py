@@ -7,12 +7,12 @@ order given (I1, I5, I11).
 
 import attrs
 
+from kms.domain.attestation import Attestation
 from kms.domain.audit import AuditEntry
 from kms.domain.names import BlockId, DeviceId, LinkId, MaterialId
 from kms.domain.records import Record
 from kms.domain.requests import Reply
 from kms.domain.secret import Secret
-from kms.domain.testimony import Testimony
 
 # ---- writes: one transaction ----------------------------------------------------------------
 
@@ -69,10 +69,10 @@ class Audit:
 
 
 @attrs.frozen
-class Testify:
+class Attest:
     """The witness outside the store has this, durably, before any output of its batch leaves."""
 
-    testimony: Testimony
+    attestation: Attestation
 
 
 # ---- outputs: after the commit --------------------------------------------------------------
@@ -184,4 +184,4 @@ Output = (
     | Alarm
     | Note
 )
-Effect = Write | Audit | Testify | Output
+Effect = Write | Audit | Attest | Output

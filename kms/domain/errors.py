@@ -58,6 +58,10 @@ class JournalFault(LocalFault):
     """The audit journal cannot be written or does not verify: no key leaves (I11)."""
 
 
+class WitnessFault(LocalFault):
+    """The witness outside the store cannot be used or written: nothing leaves (I1)."""
+
+
 class Sealed(LocalFault):
     """The node has no epoch key yet; ``kms unseal`` opens it."""
 

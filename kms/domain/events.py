@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from kms.domain.attestation import Attestation
 from kms.domain.linkmemory import LinkSettings
 from kms.domain.names import (
     KSID,
@@ -19,7 +20,6 @@ from kms.domain.policy import Policy
 from kms.domain.records import Way
 from kms.domain.requests import Request
 from kms.domain.secret import Secret
-from kms.domain.testimony import Testimony
 
 
 @attrs.frozen(kw_only=True)
@@ -28,7 +28,7 @@ class Started:
 
     watched: bool = False
     """there is a witness outside the store: it is believed, and told of every rise"""
-    testimony: Testimony | None = None
+    attestation: Attestation | None = None
     """what it says; None: nothing"""
     trouble: str = ""
     """why it says nothing"""

@@ -19,11 +19,11 @@ from typing import Any
 
 import attrs
 
-from kms.domain.effects import Save, Testify
+from kms.domain.attestation import Attestation
+from kms.domain.effects import Attest, Save
 from kms.domain.names import NodeId
 from kms.domain.outbox import Outbox
 from kms.domain.records import LinkRecord, NodeRecord, PadRecord, Record, StreamRecord
-from kms.domain.testimony import Testimony
 
 _MATTERS: dict[type[Record], Callable[[Any], object]] = {
     PadRecord: lambda pad: pad.granted,
@@ -52,7 +52,7 @@ class Standing:
     """of the store"""
     written_ms: int
     """wall, when the store had it"""
-    witnessed: Testimony | None
+    witnessed: Attestation | None
     trouble: str = ""
     """why the witness said nothing"""
 
@@ -86,22 +86,22 @@ class Generation:
             elif type(record) in _MATTERS:
                 self._known[_key(record)] = _MATTERS[type(record)](record)
 
-    def judge(self, *, testimony: Testimony | None, trouble: str) -> Standing | None:
+    def judge(self, *, attestation: Attestation | None, trouble: str) -> Standing | None:
         """Why the node must stand; None if the store is the newest, or the first."""
-        if testimony is None:
+        if attestation is None:
             # Without a name of its own the store is new, or older than witnesses are.
             ground = Ground.UNKNOWN if self.store else None
-        elif testimony.store != self.store:
+        elif attestation.store != self.store:
             ground = Ground.FOREIGN
         else:
-            ground = Ground.OLD if testimony.generation > self.number else None
+            ground = Ground.OLD if attestation.generation > self.number else None
         if ground is None:
             return None
         return Standing(
             ground=ground,
             generation=self.number,
             written_ms=self.written_ms,
-            witnessed=testimony,
+            witnessed=attestation,
             trouble=trouble,
         )
 
@@ -110,10 +110,10 @@ class Generation:
         self._watched = True
         self.store = self.store or fresh
 
-    def pass_over(self, testimony: Testimony | None) -> None:
+    def pass_over(self, attestation: Attestation | None) -> None:
         """The next generation is above this one: the store is the newest again."""
-        if testimony is not None:
-            self.number = max(self.number, testimony.generation)
+        if attestation is not None:
+            self.number = max(self.number, attestation.generation)
 
     def begin(self, out: Outbox) -> None:
         """One more start, in the batch's writes."""
@@ -131,7 +131,7 @@ class Generation:
             self.number += 1
             self.written_ms = out.now.wall_ms
             self._save(out)
-            out.effects.insert(0, Testify(self._testimony()))
+            out.effects.insert(0, Attest(self._attestation()))
 
     def _rises(self, record: Record) -> bool:
         if isinstance(record, NodeRecord):
@@ -154,8 +154,8 @@ class Generation:
             )
         )
 
-    def _testimony(self) -> Testimony:
-        return Testimony(
+    def _attestation(self) -> Attestation:
+        return Attestation(
             node=self._node,
             store=self.store,
             generation=self.number,

@@ -144,7 +144,7 @@ class Node:
 
     def _started(self, event: Started, out: Outbox) -> None:
         if event.watched:
-            found = self.generation.judge(testimony=event.testimony, trouble=event.trouble)
+            found = self.generation.judge(attestation=event.attestation, trouble=event.trouble)
             self.generation.watch(event.fresh)
             if found is not None:
                 self._stand(standing.Gate(found), out)
@@ -247,8 +247,14 @@ class Node:
         if reason:
             event.bits.wipe()
             out.alarm("secret-refused", event.link, reason)
-        else:
-            self._with(event.link, out, lambda link, out: link.secret_carried(event, out))
+            return
+        memory = self.links[event.link].memory
+        if memory.restored is Way.ASK_PEERS:
+            # What the neighbour knew of the old pads will not be asked any more, and of the streams
+            # it may know as little.
+            memory.restored = Way.BURN
+            self.streams.end(event.link, RESTORED, out)
+        self._with(event.link, out, lambda link, out: link.secret_carried(event, out))
 
     def _block_arrived(self, event: BlockArrived, out: Outbox) -> None:
         if event.link in self.links:

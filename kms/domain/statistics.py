@@ -21,6 +21,8 @@ class NodeState(Enum):
     """serves, but not on every link: ``why`` says which"""
     SEALED = "sealed"
     """no epoch key: nothing is served until ``kms unseal``"""
+    STANDING = "standing"
+    """the store is an old copy, or may be: nothing is served until ``kms restore``"""
     STOPPING = "stopping"
 
 
@@ -168,6 +170,34 @@ class LatencyStatus:
 
 
 @attrs.frozen(kw_only=True)
+class StakeStatus:
+    """One link of a store that is not believed."""
+
+    link: LinkId
+    pad_bytes: int
+    """agreed and unused, both directions, as this store has it"""
+    held_blocks: int
+    streams: int
+
+
+@attrs.frozen(kw_only=True)
+class StandingStatus:
+    """Why a node stands, and what is at stake."""
+
+    ground: str
+    """old, foreign or unknown"""
+    reason: str
+    generation: int
+    """of the store"""
+    written_ms: int
+    """wall clock, when the store had it; 0: never"""
+    witnessed_generation: int | None
+    witnessed_ms: int | None
+    """when the witness was last written"""
+    links: tuple[StakeStatus, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
 class NodeStatus:
     """The whole node."""
 
@@ -189,6 +219,8 @@ class NodeStatus:
     journal_number: int = 0
     """of the last audit record"""
     journal_hash: str = ""
+    standing: StandingStatus | None = None
+    """None while the node does not stand"""
     counters: dict[str, int] = attrs.Factory(dict)
     """further totals: stable words of a-z and _, such as keys_delivered_total"""
 

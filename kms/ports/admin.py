@@ -5,6 +5,7 @@ from typing import Protocol
 import attrs
 
 from kms.domain.names import NodeId, SecretId
+from kms.domain.records import Way
 from kms.domain.secret import Secret
 from kms.domain.statistics import NodeStatus
 
@@ -52,6 +53,11 @@ class Admin(NodeView, Protocol):
     async def restart_link(self, secret: CarriedSecret) -> None:
         """The link goes on in a new epoch from this secret, durably at this end. The node owns
         the secret's bits."""
+        ...
+
+    async def restore(self, way: Way) -> None:
+        """The node goes on, durably, with a store that was old or may be; what ``way`` burns is
+        unreadable. Refused when the node does not stand."""
         ...
 
     async def reload(self) -> tuple[str, ...]:

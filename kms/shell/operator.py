@@ -7,9 +7,10 @@ import trio
 
 from kms.domain.audit import AuditEntry
 from kms.domain.errors import LocalFault, Sealed
-from kms.domain.events import LinkAdded, SecretCarried
+from kms.domain.events import LinkAdded, Restored, SecretCarried
 from kms.domain.linkmemory import LinkSettings
 from kms.domain.names import NodeId, link_id
+from kms.domain.records import Way
 from kms.domain.secret import Secret
 from kms.domain.statistics import NodeState, NodeStatus
 from kms.ports.admin import CarriedSecret
@@ -24,6 +25,8 @@ class Hands(Protocol):
     async def unseal(self, passphrase: Secret) -> None: ...
 
     async def rekey(self) -> int: ...
+
+    def erase_secret_files(self) -> None: ...
 
     def add_neighbour(self, peer: NodeId, address: str | None) -> None: ...
 
@@ -103,6 +106,15 @@ class Operator:
             return False
         await self._carry(secret)
         return True
+
+    async def restore(self, way: Way) -> None:
+        pump = self._require()
+        if pump.node.standing is None:
+            reason = "the node does not stand: its store is the newest that its witness knows"
+            raise LocalFault(reason, hint="kms status shows how it is")
+        # What came back with the copy may have been used since.
+        self._hands.erase_secret_files()
+        await pump.handled(Restored(way))
 
     async def reload(self) -> tuple[str, ...]:
         changes = await self._hands.reload()

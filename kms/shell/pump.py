@@ -2,16 +2,17 @@
 
 Theory of operation. One task owns the node. It takes every event that has arrived, lets the node
 handle them as one batch, makes the batch's writes durable in one transaction (group commit) and, at
-the same time, its audit entries; only when both are, it carries out its outputs, in order. While it
-waits for the disk the next batch gathers. So nothing leaves the node before what it depends on is
-durable (I5, I11), and a disk that is slow makes batches larger, not queues longer. A crash between
-the two leaves an audit record of what did not leave, or a write whose outputs did not.
+the same time, its audit entries; then it tells the witness, if the store's generation rose; only
+when all of that is durable it carries out the batch's outputs, in order. While it waits for the
+disk the next batch gathers. So nothing leaves the node before what it depends on is durable (I1,
+I5, I11), and a disk that is slow makes batches larger, not queues longer. A crash on the way leaves
+an audit record of what did not leave, or a write whose outputs did not.
 
 Reading material (``TakeMaterial``, ``ReadMaterial``, ``DeliverKey``) goes to a second task: a
 delivery does not wait for the next commit. What it reads for the node comes back as an event.
 
-A store or journal that fails or hangs ends the pump, and with it the node: after a failed sync
-nothing about the disk is known, and without a journal no key may leave.
+A store, journal or witness that fails or hangs ends the pump, and with it the node: after a failed
+sync nothing about the disk is known, and without a journal no key may leave.
 """
 
 import math
@@ -27,6 +28,7 @@ from kms.domain.audit import AuditEntry
 from kms.domain.effects import (
     Alarm,
     Answer,
+    Attest,
     Audit,
     BlockStored,
     DeliverKey,
@@ -64,6 +66,7 @@ from kms.ports.journal import Journal
 from kms.ports.northbound import Forbidden, Overloaded
 from kms.ports.peer import PeerLinks
 from kms.ports.storage import Storage
+from kms.ports.witness import Witness
 from kms.shell.disktime import disk_time
 
 _WRITES: Final = (Save, Forget, StoreMaterial, WipeMaterial)
@@ -119,8 +122,10 @@ class Pump:
         peers: PeerLinks,
         clock: Clock,
         watcher: Watcher,
+        witness: Witness | None = None,
     ) -> None:
         self.node = node
+        self._witness = witness
         self._storage, self._journal, self._peers = storage, journal, peers
         self._clock, self._watcher = clock, watcher
         self._send, self._receive = trio.open_memory_channel[Event](limits.INBOX_EVENTS_MAX)
@@ -222,7 +227,7 @@ class Pump:
     # ---- the loop -----------------------------------------------------------------------
 
     async def run(self) -> Never:
-        """Pumps until cancelled. Raises ``StoreFault`` or ``JournalFault``: the node stops."""
+        """Pumps until cancelled. Raises the fault of store, journal or witness: the node stops."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._read_material)
             nursery.start_soon(self._move_in)
@@ -277,8 +282,13 @@ class Pump:
         self._entries = []
         with disk_time():
             await self._make_durable(writes, entries)
+            for effect in effects:
+                if isinstance(effect, Attest):
+                    # After the commit: a witness ahead of its store would call a sound one old.
+                    assert self._witness is not None, "told to ``Started``"
+                    await self._witness.attest(effect.attestation)
         for effect in effects:
-            if not isinstance(effect, (*_WRITES, Audit)):
+            if not isinstance(effect, (*_WRITES, Audit, Attest)):
                 self._carry_out(effect)
         for event in events:
             if (done := self._done.get(id(event))) is not None:

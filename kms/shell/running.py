@@ -1,13 +1,13 @@
 """A node that runs: in which order its parts are opened, started, stopped and closed.
 
-Theory of operation. ``run_node`` opens journal and store, rebuilds the node from its records, and
-starts in one nursery: the pump, the neighbours' links, the devices, the network view and the
-applications' interface. It stops in reverse: applications first, so that nobody asks any more; then
-devices and neighbours; the pump; the store; the journal. A part that raises stops all of them. Told
-to stop while it still starts, it starts nothing more.
+Theory of operation. ``run_node`` opens journal, store and witness, rebuilds the node from its
+records, and starts in one nursery: the pump, the neighbours' links, the devices, the network view
+and the applications' interface. It stops in reverse: applications first, so that nobody asks any
+more; then devices and neighbours; the pump; witness, store and journal. A part that raises stops
+all of them. Told to stop while it still starts, it starts nothing more.
 
 Stopping has a bound, whatever hangs: ``grace_s`` for the requests under way, ``CLOSE_S`` for the
-rest of them, and as much again for the store and for the journal. What then still writes is a
+rest of them, and as much again for each of witness, store and journal. What then still writes is a
 thread that nobody waits for.
 
 The same order runs over the real adapters (``kms/app.py``) and over those in memory (tests/wired).
@@ -34,6 +34,7 @@ from kms.ports.northbound import Northbound
 from kms.ports.peer import PeerLinks
 from kms.ports.sdn import SDN, Network
 from kms.ports.storage import Storage
+from kms.ports.witness import Witness
 from kms.shell.counter import Counter
 from kms.shell.intake import NodeIntake
 from kms.shell.pump import Pump
@@ -61,10 +62,11 @@ class ServeApplications(Protocol):
 
 @attrs.frozen(kw_only=True)
 class Parts:
-    """What a node runs on. Three are opened in this order when it starts."""
+    """What a node runs on. Four are opened in this order when it starts."""
 
     open_journal: Callable[[], Awaitable[Journal]]
     open_storage: Callable[[], Awaitable[Storage]]
+    open_witness: Callable[[], Awaitable[Witness]]
     open_peers: Callable[[], Awaitable[PeerLinks]]
     devices: Mapping[LinkId, list[Device]]
     sdn: SDN
@@ -112,9 +114,12 @@ async def run_node(
     async with _closing("journal", journal.aclose):
         storage = await parts.open_storage()
         async with _closing("store", storage.aclose):
-            node = Node(name, links, storage.load())
-            peers = await parts.open_peers()
-            await RunningNode(node, parts, storage, journal, peers).run(owner, stop)
+            witness = await parts.open_witness()
+            async with _closing("witness", witness.aclose):
+                node = Node(name, links, storage.load())
+                peers = await parts.open_peers()
+                running = RunningNode(node, parts, storage, journal, witness, peers)
+                await running.run(owner, stop)
 
 
 @asynccontextmanager
@@ -134,10 +139,16 @@ class RunningNode:
     """An open node and its parts, wired."""
 
     def __init__(
-        self, node: Node, parts: Parts, storage: Storage, journal: Journal, peers: PeerLinks
+        self,
+        node: Node,
+        parts: Parts,
+        storage: Storage,
+        journal: Journal,
+        witness: Witness,
+        peers: PeerLinks,
     ) -> None:
         self.name = node.node
-        self._parts, self._peers = parts, peers
+        self._parts, self._peers, self._witness = parts, peers, witness
         self._log = structlog.get_logger().bind(node=self.name)
         self.alarms = Alarms(parts.clock)
         self.pump = Pump(
@@ -147,6 +158,7 @@ class RunningNode:
             peers=peers,
             clock=parts.clock,
             watcher=self.alarms,
+            witness=witness,
         )
         self.counter = Counter(
             self.pump, clock=parts.clock, entropy=parts.entropy, is_revoked=parts.is_revoked
@@ -173,12 +185,20 @@ class RunningNode:
             pumping.start_soon(start_no_more)
             pumping.start_soon(self.pump.run)
             with starting:
-                await self.pump.handled(Started())
+                await self.pump.handled(self._started())
                 await self._follow_network(owner)
                 await owner.opened(self)
             if not stop.is_set():
                 await self._serve(owner, stop)
             pumping.cancel_scope.cancel()
+
+    def _started(self) -> Started:
+        return Started(
+            watched=True,
+            attestation=self._witness.attestation,
+            trouble=self._witness.trouble,
+            fresh=self._parts.entropy.uuid4().hex,
+        )
 
     async def _serve(self, owner: Owner, stop: trio.Event) -> None:
         async with trio.open_nursery() as nursery:

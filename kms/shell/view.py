@@ -3,12 +3,14 @@
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
+import attrs
 import structlog
 
 from kms import __version__
 from kms.domain import limits
 from kms.domain.link import Link
 from kms.domain.names import LinkId
+from kms.domain.node import Node
 from kms.domain.pad import Pad
 from kms.domain.records import LinkState
 from kms.domain.statistics import (
@@ -18,6 +20,8 @@ from kms.domain.statistics import (
     NodeState,
     NodeStatus,
     PadStatus,
+    StakeStatus,
+    StandingStatus,
     StoreStatus,
     StreamStatus,
 )
@@ -46,7 +50,7 @@ class Alarms:
         self._log.info(name, **fields)
         if name == "alarm-ended":
             link = fields.get("link")
-            self._alarms.pop((str(fields["kind"]), LinkId(str(link))), None)
+            self._alarms.pop((str(fields["kind"]), LinkId(str(link)) if link else None), None)
 
     def alarmed(self, kind: str, link: LinkId | None, detail: str) -> None:
         self.total += 1
@@ -92,8 +96,12 @@ class RunningView:
         links = tuple(_link(link, peers.get(name)) for name, link in node.links.items())
         devices = tuple(self._device_statuses())
         why = tuple(_why(links, devices))
+        standing = _standing(node)
+        if standing is not None:
+            why = (f"{standing.reason}: nothing is served until kms restore",)
         store, head = self._storage.statistics(), self._journal.head()
         state = NodeState.DEGRADED if why else NodeState.READY
+        state = NodeState.STANDING if standing is not None else state
         return NodeStatus(
             node=node.node,
             version=__version__,
@@ -115,6 +123,7 @@ class RunningView:
             get_key=self._counter.latencies.statistics(),
             journal_number=head.number,
             journal_hash=head.hash,
+            standing=standing,
             counters={
                 "keys_delivered_total": self._counter.delivered,
                 "key_bytes_delivered_total": self._counter.delivered_bytes,
@@ -153,6 +162,22 @@ class RunningView:
                     fault=faults.get(figures.device, ""),
                     faults_total=figures.faults,
                 )
+
+
+def _standing(node: Node) -> StandingStatus | None:
+    if node.standing is None:
+        return None
+    found = node.standing.standing
+    seen = found.witnessed
+    return StandingStatus(
+        ground=found.ground.value,
+        reason=found.reason,
+        generation=found.generation,
+        written_ms=found.written_ms,
+        witnessed_generation=seen.generation if seen is not None else None,
+        witnessed_ms=seen.wall_ms if seen is not None else None,
+        links=tuple(StakeStatus(**attrs.asdict(each)) for each in node.stakes()),
+    )
 
 
 def _link(link: Link, peer: PeerStatistics | None) -> LinkStatus:

@@ -20,6 +20,7 @@ from kms.domain.audit import AuditEntry
 from kms.domain.effects import (
     Alarm,
     Answer,
+    Attest,
     Audit,
     BlockStored,
     DeliverKey,
@@ -335,7 +336,7 @@ class Site:
     def _carry_out(self, effects: list[Effect]) -> None:
         life = self.life
         for effect in effects:
-            if isinstance(effect, (*_WRITES, Audit)):
+            if isinstance(effect, (*_WRITES, Audit, Attest)):
                 continue
             if life != self.life:
                 return

@@ -7,6 +7,7 @@ import attrs
 from kms.domain.audit import GENESIS
 from kms.domain.errors import LocalFault
 from kms.domain.names import KSID, DeviceId, LinkId, NodeId, SAEId
+from kms.domain.records import Way
 from kms.domain.secret import Secret
 from kms.domain.statistics import (
     AlarmStatus,
@@ -123,6 +124,9 @@ class FakeNode:
 
     async def restart_link(self, secret: CarriedSecret) -> None:
         self._note(("restart", secret.nodes, secret.secret_id, len(secret.bits)))
+
+    async def restore(self, way: Way) -> None:
+        self._note(("restore", way))
 
     async def reload(self) -> tuple[str, ...]:
         self._note("reload")

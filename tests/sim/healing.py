@@ -7,7 +7,7 @@ says that it needs one.
 from typing import TYPE_CHECKING
 
 from kms.domain.names import KSID
-from kms.domain.records import LinkState
+from kms.domain.records import LinkState, Way
 from kms.domain.requests import GetKey, OpenConnect, OpenReply
 from kms.domain.session import Phase
 from kms.domain.status import QoS, Status
@@ -30,6 +30,12 @@ class Healing:
         """Every fault ends; enough key comes; what must be true then is checked."""
         world = self.world
         world.settle()
+        for number, (name, site) in enumerate(world.sites.items()):
+            if site.node.standing is not None:
+                # Whichever way they choose, and both may choose the wrong one.
+                ways = (Way.BURN, Way.BURN, Way.ASK_PEERS)
+                self.life.speak(name, ways[(self.life.blocks + number) % 3])
+                world.settle()
         if self._needs_secret():
             self._another_secret()
         world.connect()

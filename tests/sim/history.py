@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable
 
 from kms.domain.names import NodeId
+from kms.domain.records import Way
 from tests.sim.life import Faults, Life, other_end
 from tests.world import ALICE, BOB
 
@@ -55,6 +56,8 @@ class History:
             menu.append((2, self.rot))
         if self.faults.second_secrets:
             menu.append((1, self.second_secret))
+        if self.faults.both_restored:
+            menu += [(3, self.back_up), (2, self.restore_both), (3, self.speak)]
         weights = [weight for weight, _ in menu]
         for _ in range(actions):
             act = self.random.choices(menu, weights)[0][1]
@@ -166,6 +169,17 @@ class History:
         backups = range(len(self.life.backups[name]))
         if backups:
             self.life.restore(name, self.random.choice(backups))
+
+    def restore_both(self) -> None:
+        chosen: list[int | None] = []
+        for name in (ALICE, BOB):
+            backups = range(len(self.life.backups[name]))
+            some = bool(backups) and self.random.random() < 0.9
+            chosen.append(self.random.choice(backups) if some else None)
+        self.life.restore_both(*chosen)
+
+    def speak(self) -> None:
+        self.life.speak(self._end(), self.random.choice((Way.BURN, Way.BURN, Way.ASK_PEERS)))
 
     def rot(self) -> None:
         name = self._end()

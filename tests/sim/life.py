@@ -16,9 +16,10 @@ from collections.abc import Callable
 import attrs
 
 from kms.domain.effects import Effect
-from kms.domain.events import HungUp, NetworkChanged, Tick
+from kms.domain.events import HungUp, NetworkChanged, Restored, Tick
 from kms.domain.names import KSID, MaterialId, NodeId
 from kms.domain.policy import Policy, Rule
+from kms.domain.records import Way
 from kms.domain.requests import Close, GetKey, OpenConnect
 from kms.domain.status import QoS
 from tests.sim.healing import ENDS, Healing
@@ -36,6 +37,10 @@ class Faults:
     rot: bool = False
     second_secrets: bool = False
     mismatches: bool = False
+    both_restored: bool = False
+    """both ends are put back together, each to a copy of any age"""
+    witness: bool = True
+    """each end has one, if both can be put back"""
     blocks: tuple[int, ...] = BLOCKS
 
 
@@ -44,7 +49,7 @@ class Life:
 
     def __init__(self, faults: Faults) -> None:
         self.faults = faults
-        self.world = World()
+        self.world = World(watched=faults.both_restored and faults.witness)
         self.ledger = Ledger(self.world)
         self.done: Counter[str] = Counter()
         self.streams: list[KSID] = []
@@ -200,6 +205,22 @@ class Life:
         self.world.crash(name, self.backups[name][backup].copy())
         self.done["restored"] += 1
 
+    def restore_both(self, alice: int | None, bob: int | None) -> None:
+        """Both stop, and start on the copies at these places; None: on what they had."""
+        self._did("restore_both", alice, bob)
+        for name, backup in ((ALICE, alice), (BOB, bob)):
+            self.ledger.forgetful.add(name)
+            disk = None if backup is None else self.backups[name][backup].copy()
+            self.world.crash(name, disk)
+        self.done["both restored"] += 1
+
+    def speak(self, name: NodeId, way: Way) -> None:
+        """The operator there says how an old store goes on."""
+        self.script.append(f"life.speak({_said(name)}, Way.{way.name})")
+        if self.world.sites[name].node.standing is not None:
+            self.done[f"stood: {way.value}"] += 1
+        self.world.sites[name].inbox.append(Restored(way))
+
     def rot(self, name: NodeId, material: MaterialId) -> None:
         self._did("rot", name, material)
         self.world.sites[name].disk.unreadable.add(material)
@@ -220,7 +241,13 @@ class Life:
         self._losing.clear()
         Healing(self).heal()
         faults = self.faults
-        if not (faults.restores or faults.rot or faults.mismatches or faults.second_secrets):
+        if not (
+            faults.restores
+            or faults.rot
+            or faults.mismatches
+            or faults.second_secrets
+            or faults.both_restored
+        ):
             assert not self.alarms(), f"without a fault that earns one: {self.alarms()[:3]}"
 
     def alarms(self) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ A failure names its seed: ``lives(seed, faults)`` replays it. More seeds: KMS_SE
 
 import os
 
+import attrs
 import pytest
 
 from tests.sim.history import Faults, lives
@@ -16,10 +17,13 @@ PROFILES = {
     "old stores": Faults(restores=True),
     "bit rot": Faults(rot=True),
     "second secrets and different blocks": Faults(second_secrets=True, mismatches=True),
+    "both restored": Faults(both_restored=True, second_secrets=True),
     "all at once": Faults(restores=True, rot=True, second_secrets=True, mismatches=True),
 }
 # Each was once broken: (profile, seed).
 BROKEN_ONCE = [
+    ("both restored", 16),  # One end asked, the other had burnt: they doubted each other for ever.
+    ("both restored", 30),
     ("bit rot", 10),  # A crash between a grant's commit and its opening left the bits on disk.
     ("bit rot", 25),  # A block burnt before a restart was granted as if it were there.
     ("bit rot", 33),  # A grant overtook the word of what was burnt of it.
@@ -48,6 +52,20 @@ def test_whatever_happens_no_bit_is_used_twice_and_all_goes_on_when_it_ends(prof
     assert checks > 50 * SEEDS
     assert crashes > SEEDS
     assert served > SEEDS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("seed", "found"), [(16, "I1 bits used twice"), (67, "I1 bits used twice"), (44, "I2 two")]
+)
+def test_without_a_witness_the_ledger_finds_what_is_used_twice(seed: int, found: str) -> None:
+    """The profile "both restored" can fail: these seeds do, as soon as nobody outside remembers."""
+    blind = attrs.evolve(PROFILES["both restored"], witness=False)
+
+    with pytest.raises(AssertionError, match=found):
+        lives(seed, blind)
+
+    assert lives(seed, PROFILES["both restored"]).done["both restored"]
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from kms.adapters.memory.entropy import SeededEntropy
 from kms.adapters.memory.peer import MemoryHub
 from kms.adapters.memory.sdn import MemorySDN
 from kms.adapters.memory.storage import MemoryDisk
+from kms.adapters.memory.witness import MemoryWitness, WitnessPlace
 from kms.domain import limits
 from kms.domain.audit import AuditRecord
 from kms.domain.errors import LocalFault
@@ -97,6 +98,8 @@ class WiredNode:
         self.stop, self.ended = trio.Event(), trio.Event()
         self.front = MemoryFront(GRACE_S)
         self.running: RunningNode
+        self.witness_place = WitnessPlace()
+        self.witness_failing = ""
         self.storage: GatedStorage
         self.journal: GatedJournal
         self.peers: SpiedPeers
@@ -130,6 +133,7 @@ class WiredNode:
         parts = Parts(
             open_journal=self._open_journal,
             open_storage=self._open_storage,
+            open_witness=self._open_witness,
             open_peers=self._open_peers,
             devices={LINK: [self.device]},
             sdn=self.sdn,
@@ -158,6 +162,13 @@ class WiredNode:
         self.storage = GatedStorage(self.name, opened, self.gates, self.trace)
         self.storage.committing = partial(self.ledger.committed, self.name)
         return self.storage
+
+    async def _open_witness(self) -> MemoryWitness:
+        await self._opening("witness")
+        witness = self.witness_place.open(self.name)
+        if self.witness_failing:
+            witness.fail(self.witness_failing)
+        return witness
 
     async def _open_peers(self) -> SpiedPeers:
         await self._opening("peers")

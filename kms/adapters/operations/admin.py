@@ -18,6 +18,7 @@ from kms.adapters.operations.answers import answer, refuse_in_json
 from kms.domain import limits
 from kms.domain.errors import AppFault
 from kms.domain.names import link_id, node_id
+from kms.domain.records import Way
 from kms.domain.secret import Secret
 from kms.ports.admin import Admin
 from kms.toml_file import Wrong, address
@@ -86,6 +87,15 @@ def admin_app(admin: Admin) -> QuartTrio:
         secret = link_secret.decode(await _body(), admin.status().node)
         await admin.restart_link(secret)
         return answer({"link": "~".join(secret.nodes), "secret_id": secret.secret_id})
+
+    @app.post("/restore")
+    async def restore() -> Response:
+        said = await _body()
+        found = next((each for each in Way if each.value.encode() == said), None)
+        if found is None:
+            raise AppFault("no such way", hint=f"give one of {[each.value for each in Way]}")
+        await admin.restore(found)
+        return answer({"way": found.value, "state": admin.status().state.value})
 
     @app.post("/reload")
     async def reload() -> Response:

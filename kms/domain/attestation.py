@@ -6,7 +6,7 @@ from kms.domain.names import NodeId
 
 
 @attrs.frozen(kw_only=True)
-class Testimony:
+class Attestation:
     """The highest generation of a store that any output ever followed from. No secret."""
 
     node: NodeId
