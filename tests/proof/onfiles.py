@@ -110,8 +110,12 @@ class FileDisk(Disk):
         """the data keys were lost, as in a backup: what was stored before is wiped"""
         self.faults: list[str] = []
         """material that could not be read"""
+        self.states: set[int] = set()
+        """hashes of all records, as of each commit that these files ever saw, if ``remember``"""
+        self.remember = False
+        self.through: StoreDisk | None = None
+        """what the open store writes through"""
         self._watcher = watcher
-        self._copies = count(1)
         self.engine: Engine | None = None
         self.journal: FileJournal | None = None
         self.deliveries = 0
@@ -123,10 +127,12 @@ class FileDisk(Disk):
         """The store and the journal are open; ``records`` is what the files say."""
         assert self.engine is None, "a disk is opened once: a crash makes another"
         self.home.mkdir(mode=0o700, exist_ok=True)
-        self.engine = Engine(self.home / STORE, self.sealer, self.node, self._watcher(self.home))
+        self.through = self._watcher(self.home / STORE)
+        self.engine = Engine(self.home / STORE, self.sealer, self.node, self.through)
         self.engine._ledger._database.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
         self.journal = journal_file._open(self.home / JOURNAL, FileOperations())
         self.records = {_key(each): each for each in self.engine.load()}
+        self._note_state()
 
     def killed(self) -> "FileDisk":
         """What ``kill -9`` leaves of it now. This one is of no use any more, and its files gone."""
@@ -139,7 +145,9 @@ class FileDisk(Disk):
         """A clone, slots and all, as old as this moment."""
         name, _, _ = self.home.name.partition(".")
         home = copied(self.home, _free(self.home.with_name(name)))
-        return FileDisk(home, self.node, self.sealer, watcher=self._watcher)
+        twin = FileDisk(home, self.node, self.sealer, watcher=self._watcher)
+        twin.remember, twin.states = self.remember, set(self.states)
+        return twin
 
     def without_slots(self) -> "FileDisk":
         """A backup as docs/storage.md makes it: no data keys."""
@@ -186,6 +194,11 @@ class FileDisk(Disk):
                 self.records[_key(change.record)] = change.record
             elif isinstance(change, Forget):
                 self.records.pop(_key(change.record), None)
+        self._note_state()
+
+    def _note_state(self) -> None:
+        if self.remember:
+            self.states.add(hash(frozenset(self.records.values())))
 
     def read(self, material: MaterialId, offset: int, length: int) -> Secret | None:
         assert self.engine is not None, "the disk was started"
@@ -241,17 +254,25 @@ class FilesWorld(World):
     """Alice and bob, each with a directory below ``place``."""
 
     def __init__(
-        self, place: Path, *, watcher: Callable[[Path], StoreDisk] = lambda home: StoreDisk()
+        self,
+        place: Path,
+        *,
+        watcher: Callable[[Path], StoreDisk] = lambda home: StoreDisk(),
+        remember: bool = False,
     ) -> None:
         super().__init__(ALICE, BOB)
         self.files: dict[NodeId, FileSite] = {}
         for name, peer in ((ALICE, BOB), (BOB, ALICE)):
             disk = FileDisk(place / name, name, sealer_in(place, name), watcher=watcher)
+            disk.remember = remember
             self.files[name] = FileSite(disk, [peer])
         self.sites = {**self.files}
+        self.before_boot: Callable[[NodeId], FileDisk | None] = lambda name: None
+        """asked at each crash: files that the node starts on instead of its own"""
 
     def crash(self, name: NodeId, disk: Disk | None = None) -> None:
         """``disk``: files that the node now starts on; those it had are gone."""
+        disk = disk or self.before_boot(name)
         if disk is not None:
             self.files[name].files.drop()
         super().crash(name, disk)
@@ -298,10 +319,11 @@ class Traffic:
         *,
         watcher: Callable[[Path], StoreDisk] = lambda home: StoreDisk(),
         ttls_s: tuple[int, ...] = (0,),
+        remember: bool = False,
     ) -> None:
         self.chance = chance
         self.ttls_s = ttls_s
-        self.world = FilesWorld(place, watcher=watcher)
+        self.world = FilesWorld(place, watcher=watcher, remember=remember)
         self.ledger = Ledger(self.world)
         self.done: Counter[str] = Counter()
         self.streams: list[KSID] = []
