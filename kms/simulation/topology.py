@@ -8,6 +8,9 @@ import attrs
 from kms.domain.names import LinkId, NodeId, link_id
 from kms.toml_file import Fault, converter, read, refusal, structure
 
+# Each is an actor of its own.
+APPLICATIONS_MAX = 100
+
 
 @attrs.frozen(kw_only=True)
 class SiteSpec:
@@ -56,6 +59,10 @@ class Topology:
         names = [each.name for each in self.site]
         if len(set(names)) < len(names):
             found.append(Fault("[[site]]", "two sites have the same name"))
+        for number, site in enumerate(self.site, 1):
+            if not 0 <= site.applications <= APPLICATIONS_MAX:
+                place = f"[site.{number}] applications"
+                found.append(Fault(place, f"at most {APPLICATIONS_MAX}"))
         seen = set()
         for number, each in enumerate(self.link, 1):
             place = f"[link.{number}]"
