@@ -92,7 +92,7 @@ class Misfortune:
     _whole: bool = True
     """nothing was coming back when the next kill came"""
     _hand: list[Kind] = attrs.Factory(list)
-    _frozen: dict[str, trio.CancelScope] = attrs.Factory(dict)
+    _frozen: set[str] = attrs.Factory(set)
     _freezes: int = 0
 
     @property
@@ -127,8 +127,11 @@ class Misfortune:
         device = f"device-{self.chance.choice((ALICE, BOB))}"
         victim = {Kind.KILL_ALICE: ALICE, Kind.KILL_BOB: BOB}.get(kind, device)
         delay_s, at_once = self.chance.uniform(0.0, 0.3), self.chance.random() < AT_ONCE
-        if victim in self._frozen:
-            self._frozen[victim].cancel()
+        if victim in self._frozen:  # the other one, or no freeze would last
+            other = {ALICE: BOB, BOB: ALICE, "device-alice": "device-bob"}
+            victim = other.get(victim, "device-alice")
+            if kind is not Kind.KILL_DEVICE:
+                kind = Kind.KILL_ALICE if victim == ALICE else Kind.KILL_BOB
         whole, self._whole = self._whole and not self._frozen, False
         await trio.to_thread.run_sync(self.network.kill, victim)
         self.happened[kind] += 1
@@ -150,7 +153,8 @@ class Misfortune:
     async def _restart(self) -> None:
         """A node that is told to stop stops with status 0, and begins again."""
         name = self.chance.choice((ALICE, BOB))
-        if name in self._frozen:
+        if self._frozen & {ALICE, BOB}:
+            self._hand.insert(0, Kind.RESTART)
             return
         await self.network.until_in_time(f"{name} answers", partial(self.network.answers, name))
         self._whole = False
@@ -161,22 +165,21 @@ class Misfortune:
         name = self.chance.choice((ALICE, BOB))
         if kind is Kind.STOP_DEVICE:
             name = f"device-{name}"
-        if name in self._frozen:
+        if any(each.startswith("device-") == name.startswith("device-") for each in self._frozen):
+            self._hand.insert(0, kind)  # one node and one device at a time
             return
         self._freezes += 1
         self._whole = False
         long = self._freezes % LONG_FREEZE_EVERY == 0
-        scope = self._frozen[name] = trio.CancelScope()
+        self._frozen.add(name)
         self.network.signal(name, signal.SIGSTOP)
-        nursery.start_soon(self._thaw, name, scope, LONG_FREEZE_S if long else FREEZE_S, kind)
+        nursery.start_soon(self._thaw, name, LONG_FREEZE_S if long else FREEZE_S, kind)
 
-    async def _thaw(self, name: str, scope: trio.CancelScope, seconds: float, kind: Kind) -> None:
-        with scope:
-            await trio.sleep(seconds)
-            self.network.signal(name, signal.SIGCONT)
-            # Only one that lasted counts: a kill may end it.
-            self.happened[kind] += 1
-        del self._frozen[name]
+    async def _thaw(self, name: str, seconds: float, kind: Kind) -> None:
+        await trio.sleep(seconds)
+        self.network.signal(name, signal.SIGCONT)
+        self.happened[kind] += 1
+        self._frozen.remove(name)
 
     async def _look(self) -> None:
         await trio.to_thread.run_sync(self._look_now)

@@ -1,5 +1,6 @@
 """A node that must not start says why and what to do; one without its passphrase waits sealed."""
 
+import fcntl
 import json
 import shutil
 import sqlite3
@@ -42,12 +43,16 @@ def alone(kept: RealNetwork, tmp_path: Path) -> Iterator[RealNetwork]:
     node = kept.node(ALICE)
     state = node.directory / "state"
     shutil.copytree(state, tmp_path / "state", ignore=_SOCKETS)
+    witness = node.directory / "state.witness"
+    witnessed = witness.read_bytes()
     config, passphrase = node.config.read_text(), (node.directory / "passphrase").read_text()
     yield kept
     for name in list(kept.processes.running):
         kept.kill(name)
     shutil.rmtree(state)
     shutil.copytree(tmp_path / "state", state)
+    # With its witness: to the node nothing has happened in between.
+    witness.write_bytes(witnessed)
     node.config.write_text(config)
     (node.directory / "passphrase").write_text(passphrase)
 
@@ -188,3 +193,22 @@ def _answers(network: RealNetwork) -> bool:
         return network.operations(ALICE, "/health")[0] > 0
     except OSError:
         return False
+
+
+def test_a_node_whose_witness_is_held_by_another_does_not_start(alone: RealNetwork) -> None:
+    """Two nodes on one witness: each would call the other's store old."""
+    witness = alone.node(ALICE).directory / "state.witness"
+    with witness.open("r+b") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        said = _refused(alone)
+
+    assert "witness" in said
+    assert "held by another process" in said
+
+
+def test_a_witness_inside_the_state_directory_is_refused(alone: RealNetwork) -> None:
+    fields = read(alone.node(ALICE).config)
+    fields["witness"] = {"file": str(_state(alone) / "witness")}
+    alone.node(ALICE).config.write_text(tomli_w.dumps(fields))
+
+    assert "[witness] file" in refusal(alone.cli("check", alone.node(ALICE).config))
