@@ -62,6 +62,8 @@ WHOLE_TAIL_EVERY: Final = 10_000
 WHOLE_TAIL_BYTES_MAX: Final = 4 * 4120
 ROTTEN_PER_SCENE: Final = 10
 NOTICED: Final = ("refused", "some units lost", "nothing lost", "an old store")
+# Of the scenes, those in which pages of the database itself are written, and torn.
+MOVED_SHARE: Final = 0.3
 _SECTOR: Final = 512
 _AGAIN_EVERY: Final = 5
 """every so many torn stores one is opened a second time"""
@@ -204,6 +206,8 @@ class Scene:
     after: State
     takes: list[tuple[MaterialId, int, int]]
     touched: set[MaterialId]
+    closed: Images = attrs.field(repr=False)
+    """after the batch, and closed in order: all pages are in the database"""
 
     def doomed(self, begun: int) -> set[Unit]:
         """Units of takes that had begun: they may be gone."""
@@ -246,7 +250,7 @@ def tears(scene: Scene, chance: random.Random, count: int) -> Iterator[Torn]:
         old, new = earlier.images[name], later.images[name]
         at = chance.choice(_places(name, low, high, chance))
         way = chance.choice(WAYS)
-        images[name] = way(old, new, at, (low, high), chance)
+        images[name] = _only_written(name, old, new, way(old, new, at, (low, high), chance))
         kind = f"{name} {way.__name__.strip('_').replace('_', ' ')}"
         yield Torn(kind, images, earlier, later, f"{kind} at {at} of {low} to {high}")
 
@@ -347,6 +351,18 @@ def _mixed(old: bytes, new: bytes, at: int, span: Span, chance: random.Random) -
         source = chance.choice((old, new))
         parts.append(source[start:end].ljust(end - start, b"\0"))
     return b"".join([*parts, old[high:]])
+
+
+def _only_written(name: str, old: bytes, new: bytes, torn: bytes) -> bytes:
+    """Pages that the step did not write, between those that it did, are as they were."""
+    unit = {"records.db": _PAGE, "material": _PAGE, "slots": SLOT_BYTES}.get(name)
+    if unit is None or old == torn or new == torn:
+        return torn  # the log is written from front to back
+    pages = []
+    for at in range(0, len(torn), unit):
+        was, page = old[at : at + unit], torn[at : at + unit]
+        pages.append(was if was == new[at : at + unit] else page)
+    return b"".join(pages)
 
 
 WAYS: Final[tuple[Way, ...]] = (_cut, _late, _ended, _garbled, _garbled_sector, _mixed)
@@ -476,6 +492,9 @@ class Tearing:
         self._armed = False
         self._before = State.of(site.files.engine)
         self._effects = effects
+        if self.chance.random() < MOVED_SHARE:
+            # At the end of this commit SQLite moves the log's pages into the database.
+            site.files.engine._ledger._database.execute("PRAGMA wal_autocheckpoint = 1")
         camera_of(site).begin()
         takes = [n for n, each in enumerate(effects, 1) if isinstance(each, TakeMaterial)]
         # Usually nothing leaves; at times the bytes that it takes are torn as well.
@@ -519,6 +538,7 @@ class Tearing:
         engine = Engine(store, files.sealer, files.node, StoreDisk())
         after = State.of(engine)
         engine.close()
+        closed = {name: _bytes_of(store / name) for name in FILES}
         assert after.records == files.records, "I5 what was acknowledged is not what is there"
         touched = {
             each.material
@@ -530,7 +550,9 @@ class Tearing:
             for each in self._effects
             if isinstance(each, TakeMaterial)
         ]
-        return Scene(files.node, files.sealer, camera.shots, self._before, after, takes, touched)
+        return Scene(
+            files.node, files.sealer, camera.shots, self._before, after, takes, touched, closed
+        )
 
     def _look(self, scene: Scene, torn: Torn, store: Path) -> None:
         """The torn store opens to what it must; ``AssertionError`` if not."""
@@ -569,10 +591,10 @@ class Tearing:
 
     def _rot(self, scene: Scene, store: Path) -> None:
         """Acknowledged bytes are altered: noticed, or lost, and never other bytes."""
-        shot = scene.shots[-1]
         for _ in range(ROTTEN_PER_SCENE):
+            images = self.chance.choice((scene.shots[-1].images, scene.closed))
             name = self.chance.choice(FILES)
-            data = bytearray(shot.images[name])
+            data = bytearray(images[name])
             at = self._used(name, data)
             if at is None:
                 continue
@@ -586,7 +608,7 @@ class Tearing:
                 data[at:end] = (
                     self.chance.randbytes(end - at) if what == "noise" else bytes(end - at)
                 )
-            laid_out(store, shot.images | {name: bytes(data)})
+            laid_out(store, images | {name: bytes(data)})
             self.total.checks += 1
             outcome = self._rotten(scene, store)
             self.total.rot[f"{name}: {outcome}"] += 1
