@@ -1,7 +1,24 @@
-"""One checker per invariant: each believes no node, and says at once when its sentence is broken."""
+"""One checker per invariant: each believes no node, and says at once what is broken."""
 
 from kms.simulation.checker import Checker
+from kms.simulation.checkers.i01_pad_once import PadOnce
+from kms.simulation.checkers.i02_same_key import SameKey
+from kms.simulation.checkers.i03_named_only import NamedOnly
+from kms.simulation.checkers.i04_sealed_wire import SealedWire
+from kms.simulation.checkers.i05_kept import Kept
+from kms.simulation.checkers.i06_destroyed import Destroyed
+from kms.simulation.checkers.i07_agreed import Agreed
+from kms.simulation.checkers.i08_bounded import Bounded
 
-ALL: tuple[type[Checker], ...] = ()
+ALL: tuple[type[Checker], ...] = (
+    PadOnce,
+    SameKey,
+    NamedOnly,
+    SealedWire,
+    Kept,
+    Destroyed,
+    Agreed,
+    Bounded,
+)
 
 __all__ = ["ALL"]

@@ -1,0 +1,55 @@
+"""I2 For one (KSID, index) both ends deliver the same key, or one of them an error.
+
+What leaves towards an application is read at the moment it leaves, and compared with everything
+ever delivered under that name; each end delivers an index once.
+"""
+
+import hashlib
+from typing import TYPE_CHECKING, cast
+
+from kms.domain.effects import DeliverKey, Effect
+from kms.domain.names import KSID, NodeId
+from kms.simulation.checkers.memory import Remembering
+
+if TYPE_CHECKING:
+    from kms.simulation.simulation import Simulation
+    from kms.simulation.site import Outcome, Site
+
+
+class SameKey(Remembering):
+    """Digests of all keys, and who got them."""
+
+    invariant = "I2"
+    outputs = (DeliverKey,)
+
+    def __init__(self, simulation: "Simulation") -> None:
+        super().__init__(simulation)
+        self._digests: dict[tuple[KSID, int], bytes] = {}
+        self._delivered: set[tuple[KSID, int, NodeId]] = set()
+
+    def output(self, site: "Site", effect: Effect) -> None:
+        key = cast(DeliverKey, effect)
+        ksid, index = self.ksid_of(key.material), key.index
+        use = (ksid, index, site.name)
+        if use in self._delivered:
+            self.holds(
+                self.excused(site.name, ksid),
+                f"{site.place} delivers index {index} of {ksid} a second time",
+            )
+        self._delivered.add(use)
+        bits = site.disk.read(key.material, key.offset, key.length)
+        if bits is not None:
+            self._same(site, ksid, index, bytes(bits.expose()))
+
+    def answered(self, site: "Site", number: int, outcome: "Outcome | None") -> None:
+        if outcome is not None and outcome.key is not None:
+            reply = cast(DeliverKey, outcome.reply)
+            self._same(site, self.ksid_of(reply.material), reply.index, outcome.key)
+
+    def _same(self, site: "Site", ksid: KSID, index: int, key: bytes) -> None:
+        digest = hashlib.blake2b(key, digest_size=16).digest()
+        known = self._digests.setdefault((ksid, index), digest)
+        self.holds(
+            known == digest,
+            f"{site.place} delivers another key for index {index} of {ksid} than was delivered",
+        )

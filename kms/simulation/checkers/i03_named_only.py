@@ -1,0 +1,93 @@
+"""I3 A key goes only to applications that its stream names.
+
+The checker's own book: who asked to open which stream with whom, and was told that it may. Policy
+and directory are the network's, as the SDN port gives them; they are judged here anew.
+"""
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from kms.domain.effects import DeliverKey, Refuse
+from kms.domain.names import KSID, SAEId
+from kms.domain.requests import Close, CloseReply, GetKey, OpenConnect, OpenReply, Request
+from kms.domain.status import Status
+from kms.simulation.checkers.memory import Remembering
+
+if TYPE_CHECKING:
+    from kms.simulation.simulation import Simulation
+    from kms.simulation.site import Outcome, Site
+
+_OPENED = (Status.SUCCESS, Status.PEER_NOT_CONNECTED_YET)
+
+
+class NamedOnly(Remembering):
+    """Who asked for what, and the two applications of each stream."""
+
+    invariant = "I3"
+
+    def __init__(self, simulation: "Simulation") -> None:
+        super().__init__(simulation)
+        self._asked: dict[int, tuple[SAEId, Request, bool]] = {}
+        """by number; whether the caller had closed the stream before it asked"""
+        self._pairs: dict[KSID, frozenset[SAEId]] = {}
+        self._joined: set[tuple[KSID, SAEId]] = set()
+        self._closed: set[tuple[KSID, SAEId]] = set()
+        self._allowed: dict[frozenset[SAEId], bool] = {}
+
+    def asked(self, site: "Site", number: int, caller: SAEId, request: Request) -> None:
+        ksid = request.ksid
+        closed = ksid is not None and (ksid, caller) in self._closed
+        self._asked[number] = (caller, request, closed)
+
+    def answered(self, site: "Site", number: int, outcome: "Outcome | None") -> None:
+        caller, request, closed = self._asked.pop(number)
+        if outcome is None or isinstance(outcome.reply, Refuse):
+            return
+        reply = outcome.reply
+        if isinstance(reply, DeliverKey):
+            assert isinstance(request, GetKey)
+            self._key(site, caller, request, reply, closed=closed)
+        elif isinstance(reply, OpenReply) and reply.status in _OPENED and reply.ksid is not None:
+            assert isinstance(request, OpenConnect)
+            self._open(site, caller, request, reply.ksid)
+        elif isinstance(reply, CloseReply) and reply.status is Status.SUCCESS:
+            assert isinstance(request, Close)
+            self._closed.add((request.ksid, caller))
+
+    def _open(self, site: "Site", caller: SAEId, request: OpenConnect, ksid: KSID) -> None:
+        pair = frozenset((request.source, request.destination))
+        known = self._pairs.setdefault(ksid, pair)
+        self.born(ksid)
+        self.holds(known == pair, f"{site.place} lets {caller} into stream {ksid} of others")
+        self.holds(self._may(site, pair), f"{site.place} opens {ksid} against the policy")
+        self._joined.add((ksid, caller))
+
+    def _key(
+        self, site: "Site", caller: SAEId, request: GetKey, reply: DeliverKey, *, closed: bool
+    ) -> None:
+        ksid = self.ksid_of(reply.material)
+        pair = self._pairs.get(ksid, frozenset())
+        self.holds(
+            request.ksid == ksid and caller in pair and (ksid, caller) in self._joined,
+            f"{site.place} gives {caller} a key of stream {ksid}, which is {sorted(pair)}'s",
+        )
+        self.holds(
+            self.simulation.directory.get(caller) == site.name and self._may(site, pair),
+            f"{site.place} gives {caller} a key of {ksid} against directory or policy",
+        )
+        self.holds(
+            not closed or self.excused(site.name, ksid),
+            f"{site.place} gives {caller} a key of stream {ksid}, which it had closed",
+        )
+
+    def _may(self, site: "Site", pair: frozenset[SAEId]) -> bool:
+        """Whether some rule allows the two applications, either way round."""
+        if pair not in self._allowed:
+            one, other = (*pair, *pair)[:2]
+            rules = self.simulation.network_view(site.name).policy.rules
+            self._allowed[pair] = len(pair) == 2 and any(
+                fnmatchcase(first, rule.one) and fnmatchcase(second, rule.other)
+                for rule in rules
+                for first, second in ((one, other), (other, one))
+            )
+        return self._allowed[pair]

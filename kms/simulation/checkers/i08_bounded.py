@@ -1,0 +1,93 @@
+"""I8 Memory is bounded.
+
+Every so many batches each queue and table that a stranger, a neighbour, a device or time can make
+longer is measured against its bound.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from kms.domain import limits
+from kms.domain.effects import Effect
+from kms.domain.events import Event
+from kms.domain.names import LinkId
+from kms.simulation.checker import Checker
+
+if TYPE_CHECKING:
+    from kms.domain.link import Link
+    from kms.simulation.simulation import Simulation
+    from kms.simulation.site import Site
+
+_EVERY = 256
+# Spent blocks whose places in the log are remembered, and those still to be used.
+_RECORDS_PER_LINK_MAX = 4096 + limits.HELD_BLOCKS_MAX
+
+
+class Bounded(Checker):
+    """One look at one site in every ``_EVERY`` batches."""
+
+    invariant = "I8"
+
+    def __init__(self, simulation: "Simulation") -> None:
+        super().__init__(simulation)
+        self._batches = 0
+        self.measured: dict[str, float] = {}
+        """the largest of each that was seen"""
+
+    def batch(self, site: "Site", events: Sequence[Event], effects: Sequence[Effect]) -> None:
+        self._batches += 1
+        if not self._batches % _EVERY or len(site.inbox) > limits.INBOX_EVENTS_MAX // 4:
+            self.look(site)
+
+    def calm(self) -> None:
+        for site in self.simulation.originals():
+            self.look(site)
+
+    def look(self, site: "Site") -> None:
+        """All of this site is within its bounds."""
+        for what, size, bound in _sizes(site):
+            if size > self.measured.get(what, 0):
+                self.measured[what] = size
+            self.holds(size <= bound, f"{site.place} has {size} {what}, more than {bound}")
+
+
+def _sizes(site: "Site") -> Iterator[tuple[str, int, int]]:
+    """What, how many, and how many at most."""
+    yield "events in line", len(site.inbox), limits.INBOX_EVENTS_MAX
+    streams = site.node.streams
+    register = streams._register
+    count = streams.count
+    yield "streams", count, limits.STREAMS_MAX
+    yield "tombstones", len(register.tombstones), limits.TOMBSTONES_MAX
+    yield "requests waiting", len(register.waiting), limits.REQUESTS_WAITING_MAX
+    one = max(register.waiting_of.values(), default=0)
+    yield "requests of one application", one, limits.REQUESTS_PER_APPLICATION_MAX
+    # Of each stream a pace and an end, of each request a deadline; a timer that was moved forward
+    # leaves its old entry until that is due.
+    timers = len(register.due._set)
+    yield "timers", timers, 2 * count + len(register.waiting)
+    for stream in register.streams.values():
+        yield "runs of one stream", len(stream.runs), limits.RUNS_PER_STREAM_MAX + 2
+        waiting = len(stream.gets) + len(stream.openings)
+        yield "requests of one stream", waiting, limits.REQUESTS_PER_STREAM_MAX
+        ready = stream.runs.ready * stream.chunk_bytes
+        yield "unread bytes of one stream", ready, limits.UNREAD_BYTES_MAX + limits.STOCK_BYTES_MAX
+    for name, link in site.node.links.items():
+        yield from _of_link(site, name, link)
+
+
+def _of_link(site: "Site", name: LinkId, link: "Link") -> Iterator[tuple[str, int, int]]:
+    yield "messages for a neighbour", len(link.outgoing), limits.OUTBOX_MESSAGES_MAX
+    agreement = link.agreement
+    yield "held blocks", len(agreement.held), limits.HELD_BLOCKS_MAX
+    yield "offered blocks", len(agreement._offered), limits.HELD_BLOCKS_MAX
+    pool = sum(pad.level() for pad in link.memory.pads) + agreement.held_bytes
+    # A hand-carried secret may come on top of a full pool.
+    most = link.memory.settings.pool_bytes_max + limits.SECRET_BYTES
+    yield "bytes in a pool", pool, most
+    log = agreement.log
+    yield "blocks remembered", len(log._records), _RECORDS_PER_LINK_MAX
+    for pad in link.memory.pads:
+        yield "burnt stretches", len(pad.lost), limits.HELD_BLOCKS_MAX
+        held = pad.window.held
+        yield "bytes of an opened window", held, 2 * limits.WINDOW_BYTES_MAX

@@ -1,0 +1,83 @@
+"""What a checker remembers of streams, and where a site cannot be held to what it once said.
+
+A site whose disk was replaced by an older copy, that shares its name with a clone, or whose disk
+rotted, has forgotten things: promises about streams of that time do not bind it. Streams that begin
+afterwards do.
+"""
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from kms.domain.names import KSID, MaterialId, NodeId
+from kms.domain.records import StreamRecord
+from kms.simulation.checker import Checker
+
+if TYPE_CHECKING:
+    from kms.simulation.simulation import Simulation
+    from kms.simulation.site import Site
+
+_ALWAYS = 1 << 62
+
+
+class Remembering(Checker):
+    """``excused`` tells which promises were given before a site forgot."""
+
+    def __init__(self, simulation: "Simulation") -> None:
+        super().__init__(simulation)
+        self._until: dict[NodeId, int] = {}
+        """what was born at this site up to then is excused"""
+        self._born: dict[KSID, int] = {}
+        self._ksids: dict[str, KSID] = {}
+
+    def excused(self, name: NodeId, ksid: KSID) -> bool:
+        return name in self._until and self.born(ksid) <= self._until[name]
+
+    def born(self, ksid: KSID) -> int:
+        """When it was first heard of."""
+        return self._born.setdefault(ksid, self.simulation.loop.now_us)
+
+    def ksid_of(self, material: MaterialId) -> KSID:
+        """The stream that the chunks of this material belong to."""
+        text = material.split("/")[1]
+        if text not in self._ksids:
+            self._ksids[text] = KSID(UUID(text))
+        return self._ksids[text]
+
+    def restored(self, site: "Site", *, slots: bool) -> None:
+        clone = site.place != site.name
+        self._until[site.name] = _ALWAYS if clone else self.simulation.loop.now_us
+
+    def stopped(self, site: "Site", why: str) -> None:
+        if site.place != site.name and self._until.get(site.name) == _ALWAYS:
+            # What was said beside the clone may be what only the clone knows.
+            self._until[site.name] = self.simulation.loop.now_us
+
+
+def stream_at(site: "Site", ksid: KSID) -> StreamRecord | None:
+    """The stream as this site's disk has it."""
+    record = site.disk.records.get((StreamRecord, ksid))
+    return record if isinstance(record, StreamRecord) else None
+
+
+class Awake:
+    """How long each process was able to act: frozen time and slow disks do not count."""
+
+    # A process that runs wakes each half second.
+    _GAP_US = 600_000
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] = {}
+        self._awake: dict[str, int] = {}
+
+    def now(self, site: "Site") -> int:
+        """Microseconds, as of now: call it with every batch."""
+        place, now = site.place, site.loop.now_us
+        last = self._last.get(place, now)
+        self._last[place] = now
+        awake = self._awake.get(place, 0) + min(now - last, self._GAP_US)
+        self._awake[place] = awake
+        return awake
+
+    def read(self, site: "Site") -> int:
+        """As of the last batch."""
+        return self._awake.get(site.place, 0)
