@@ -449,8 +449,8 @@ def test_both_ends_name_the_secrets_blocks_alike_and_each_direction_differently(
 
 def test_i1_a_secret_is_used_once_and_has_its_length() -> None:
     bench = filled(0)
+    short = attrs.evolve(carried(), bits=Secret(bytes(limits.SECRET_BYTES - 1)))
     with pytest.raises(AssertionError, match="read_link_secret checks the length"):
-        short = attrs.evolve(carried(), bits=Secret(bytes(limits.SECRET_BYTES - 1)))
         bootstrap.begin_secret(bench.memory, bench.log, short, outbox())
     bootstrap.begin_secret(bench.memory, bench.log, carried(), outbox())
     with pytest.raises(AssertionError, match="I1 a secret is used once"):

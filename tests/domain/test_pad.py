@@ -157,6 +157,18 @@ def test_what_is_burnt_of_a_grant_is_said_until_the_mark_is_past_it() -> None:
     assert [(UNIT, UNIT), (3 * UNIT, UNIT)] == pad.burnt()
     pad.window.advance(2 * UNIT)
     assert [(3 * UNIT, UNIT)] == pad.burnt()
+    pad.raise_to(4 * UNIT, outbox())
+    assert [(3 * UNIT, UNIT)] == pad.burnt()
+
+
+def test_holes_of_several_grants_are_all_said() -> None:
+    pad = reader()
+    for seq in range(4):
+        extend(pad, UNIT, burnt=seq % 2 == 0, seq=seq)
+    pad.raise_to(UNIT, outbox())
+    pad.raise_to(4 * UNIT, outbox())
+
+    assert [(0, UNIT), (2 * UNIT, UNIT)] == pad.burnt()
 
 
 def test_use_of_long_ago_counts_half_every_ten_seconds() -> None:
@@ -321,6 +333,17 @@ def test_a_grant_is_due_once_when_it_is_open() -> None:
     assert pad.due() == UNIT
     pad.told()
     assert pad.due() is None
+
+
+def test_a_new_pad_has_granted_told_and_wants_nothing() -> None:
+    pad = reader()
+
+    assert (pad.link, pad.direction, pad.wanted, pad.due()) == (LINK, Direction.TO_LEADER, 0, None)
+    assert (pad.granted, pad.confirmed, pad.use, pad.level()) == (0, 0, 0.0, 0)
+    pad.restore(record(pad, 1, 0, 1))
+    assert pad.due() == 1
+    pad.resume(0)
+    assert pad.due() == 1
 
 
 def test_i1_only_a_grant_that_was_told_can_have_been_recorded() -> None:
