@@ -263,7 +263,10 @@ class MemoryFront:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             task_status.started(self)
-            await self._stopping.wait()
+            try:
+                await self._stopping.wait()
+            finally:
+                self._stopping.set()
             if not self.deaf:
                 nursery.cancel_scope.deadline = trio.current_time() + self._grace_s
 
@@ -271,10 +274,12 @@ class MemoryFront:
         self._stopping.set()
 
     def start_request(self, request: Callable[[], Awaitable[object]]) -> trio.CancelScope:
-        """The request is under way; cancelling the scope is the client that hangs up."""
+        """The request is under way, unless the front has stopped; cancelling the scope is the
+        client that hangs up."""
         assert self._nursery is not None, "the front serves"
-        assert not self._stopping.is_set(), "a front that stops takes nobody new"
         scope = trio.CancelScope()
+        if self._stopping.is_set():
+            return scope
 
         async def handle() -> None:
             with scope:
