@@ -313,7 +313,7 @@ def test_the_smallest_the_largest_and_the_last_append_fit(length: int) -> None:
 def test_i9_a_block_is_appended_once() -> None:
     bench = Bench(BOB)
     bench.agreement.on_append(Append([entry(1, 0)]), outbox())
-    with pytest.raises(PeerFault, match="^a block that is appended twice$"):
+    with pytest.raises(PeerFault, match=r"^a block that is appended twice$"):
         bench.agreement.on_append(Append([entry(1, 1, start=SIZE)]), outbox())
 
 
