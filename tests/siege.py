@@ -211,3 +211,19 @@ def alarms(effects: Iterable[Effect]) -> list[str]:
 def hung_up(effects: Iterable[Effect]) -> bool:
     """Whether the hostile neighbour's session was ended."""
     return any(isinstance(effect, Disconnect) and effect.link == LINK for effect in effects)
+
+
+def still_right(siege: Siege, effects: Iterable[Effect]) -> list[str]:
+    """What must be true of the victim whatever its neighbour said; what is not."""
+    wrong = []
+    memory = siege.link.memory
+    if "a mistake of this program" in memory.reason:
+        wrong.append(f"I9 our own mistake: {memory.reason}")
+    for pad in memory.pads:
+        if not pad.mark <= pad.granted <= pad.extents.end <= limits.PAD_OFFSET_MAX:
+            wrong.append(f"I1 mark, grant and end of {pad.direction}")
+    if not siege.node.links[siege.far].up:
+        wrong.append("I10 the other link is down")
+    if any(isinstance(each, Disconnect) and each.link != LINK for each in effects):
+        wrong.append("I10 another link's session is ended")
+    return wrong

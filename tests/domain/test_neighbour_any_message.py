@@ -5,21 +5,20 @@ The messages are those of ``kms.domain.wire``, whatever they are: one that is ad
 """
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 
 import pytest
 from msgspec import Struct
 
 from kms.domain import frame, limits, wire
-from kms.domain.effects import Effect
 from kms.domain.errors import PeerFault
 from kms.domain.events import PeerConnected, PeerFrame, PeerLost
 from kms.domain.names import LinkId, NodeId, link_id
 from kms.domain.records import LinkState
 from kms.domain.wire import Burnt
 from tests.extremes import MESSAGES, OPENINGS, Raw, drawn, packed, raws, reads
-from tests.siege import CAROL, Siege, alarms, hung_up, written
+from tests.siege import CAROL, Siege, alarms, hung_up, still_right, written
 from tests.statehash import SESSION, changes, state, state_hash
 from tests.world import ALICE, BOB, LINK
 
@@ -46,22 +45,6 @@ def opened(raw: Raw) -> bytes:
     return frame.opening(packed(raw)[1:])
 
 
-def still_right(siege: Siege, effects: Iterable[Effect]) -> list[str]:
-    """What must be true whatever a neighbour says; what is not."""
-    wrong = []
-    link = siege.link
-    if link.memory.state is not LinkState.OPEN:
-        wrong.append(f"the link is {link.memory.state}: {link.memory.reason}")
-    for pad in link.memory.pads:
-        if not pad.mark <= pad.granted <= pad.extents.end <= limits.PAD_OFFSET_MAX:
-            wrong.append(f"I1 mark, grant and end of {pad.direction}")
-    if "link-doubted" in alarms(effects):
-        wrong.append("our own mistake")
-    if not siege.node.links[siege.far].up:
-        wrong.append("I10 the other link is down")
-    return wrong
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [ALICE, BOB])
 @pytest.mark.parametrize("name", NAMES)
@@ -81,6 +64,7 @@ def test_a_traitor_says_every_message_with_every_field_at_its_ends(
         after = state(siege.node, without=SESSION | SPENT)
 
         assert [] == still_right(siege, effects), what
+        assert siege.link.memory.state is LinkState.OPEN, what
         assert _far(before, siege) == _far(after, siege), what
         assert len(after) - len(before) < GROWTH_MAX, what
         if not reads(raw):
