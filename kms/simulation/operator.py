@@ -8,9 +8,9 @@ made once and given to each end, again and again until that end has it, as a per
 from typing import TYPE_CHECKING, Final
 
 from kms.domain import limits
-from kms.domain.events import SecretCarried
+from kms.domain.events import Restored, SecretCarried
 from kms.domain.names import LinkId, SecretId
-from kms.domain.records import LinkState
+from kms.domain.records import LinkState, Way
 from kms.domain.secret import Secret
 
 if TYPE_CHECKING:
@@ -40,11 +40,24 @@ class Operator:
         self._look()
 
     def _look(self) -> None:
+        for site in self.simulation.originals():
+            if site.running and site.node.standing is not None:
+                self._says_how_to_go_on(site)
         for link, wire in self.simulation.network.wires.items():
             sites = [self.simulation.sites[name] for name in wire.spec.between]
             if all(site.running for site in sites):
                 self._look_at(link, sites)
         self.loop.after_ms(_LOOK_MS, self._look)
+
+    def _says_how_to_go_on(self, site: "Site") -> None:
+        """``kms restore``: the neighbours are asked only if none of them was put back as well."""
+        alone = not site.back_together and not any(
+            self.simulation.sites[name].back_together
+            for name in self.simulation.topology.neighbours(site.name)
+        )
+        ask = alone and self.simulation.chance("asks the peers") < 0.5
+        self.simulation.fired("operator: kms restore")
+        site.put(Restored(Way.ASK_PEERS if ask else Way.BURN))
 
     def _look_at(self, link: LinkId, sites: "list[Site]") -> None:
         ends = [site.node.links[link] for site in sites]

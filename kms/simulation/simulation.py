@@ -30,6 +30,8 @@ from kms.simulation.site import Site, State
 from kms.simulation.topology import Topology
 from kms.simulation.trace import Trace
 
+# Share of the histories in which sites have witnesses.
+_WATCHED = 0.5
 # Of one site.
 COPIES_MAX = 4
 SETTINGS = LinkSettings(pool_bytes_max=MIB, qber_max=0.11, block_expiry_ms=600_000)
@@ -42,7 +44,10 @@ class Simulation:
         self, topology: Topology, seed: int, checkers: Sequence[type[Checker]] = ()
     ) -> None:
         self.topology, self.seed = topology, seed
+        self._random: dict[str, random.Random] = {}
         self.loop, self.trace = Loop(), Trace()
+        self.watched = self.chance("watched") < _WATCHED
+        """every site has a witness outside its store"""
         self.bits = PhysicalBits(seed)
         self.faults: Counter[str] = Counter()
         """how often each kind happened"""
@@ -50,7 +55,6 @@ class Simulation:
         """sites whose disk was replaced by another copy, or lost bits: not all that was
         acknowledged can be there (I5)"""
         self._copies: dict[NodeId, list[tuple[Disk, list[AuditEntry]]]] = {}
-        self._random: dict[str, random.Random] = {}
         self._numbers = 0
         self.network = Network(self)
         self.sites: dict[str, Site] = {}
@@ -156,6 +160,7 @@ class Simulation:
         place = f"{site.name}#clone"
         clone = self.sites[place] = self._new_site(site.name, place)
         clone.disk, clone.journal = site.disk.copy(), list(site.journal)
+        clone.witness = site.witness
         self.hurt(site)
         self.watch.tell("restored", clone, slots=True)
         clone.start()
@@ -177,19 +182,25 @@ class Simulation:
         copies.append((site.disk.copy(), list(site.journal)))
         del copies[:-COPIES_MAX]
 
-    def restore(self, site: Site, which: float, *, slots: bool) -> bool:
+    def can_restore(self, site: Site) -> bool:
+        """Whether there is a copy, and a process to end."""
+        return site.running and bool(self._copies.get(site.name))
+
+    def restore(self, site: Site, which: float, *, slots: bool, both: bool = False) -> bool:
         """The process ends, and starts on one of the copies; False when there is none.
 
-        Copies of the neighbours are thrown away: that both ends of a link go back together
+        Unless ``both``, copies of the neighbours are thrown away: that both ends of a link go back
         nobody but a witness can see.
         """
-        copies = self._copies.get(site.name)
-        if not copies or not site.running:
+        if not self.can_restore(site):
             return False
+        copies = self._copies[site.name]
         disk, journal = copies[int(which * len(copies))]
-        for name in self.topology.neighbours(site.name):
-            self._copies.pop(name, None)
+        if not both:
+            for name in self.topology.neighbours(site.name):
+                self._copies.pop(name, None)
         site.stop("restored")
+        site.back_together = both or site.back_together
         self.hurt(site)
         site.disk = disk.copy() if slots else disk.without_slots()
         site.journal = list(journal)

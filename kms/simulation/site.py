@@ -16,6 +16,7 @@ from uuid import UUID
 import attrs
 
 from kms.domain import limits
+from kms.domain.attestation import Attestation
 from kms.domain.audit import AuditEntry
 from kms.domain.effects import (
     Alarm,
@@ -97,6 +98,10 @@ class Site:
         self.disk = Disk()
         self.journal: list[AuditEntry] = []
         """on the disk"""
+        self.witness: Attestation | None = None
+        """outside the disk: what it says of the store (I1)"""
+        self.back_together = False
+        """put back along with a neighbour: nobody else remembers what this store forgot"""
         self.node: Node
         self.state = State.DOWN
         self.life = 0
@@ -135,7 +140,13 @@ class Site:
         self.inbox.clear()
         self.node = Node(self.name, self.links, list(self.disk.records.values()))
         self.watch.tell("started", self)
-        self.inbox.append(Started())
+        self.inbox.append(
+            Started(
+                watched=self.simulation.watched,
+                attestation=self.witness,
+                fresh=f"{self.simulation.next_number():032x}",
+            )
+        )
         self.inbox.append(self.simulation.network_view(self.name))
         self._wake()
         self._tick_later(self.life)
@@ -336,6 +347,8 @@ class Site:
     def _carry_out(self, effects: list[Effect]) -> None:
         life = self.life
         for effect in effects:
+            if isinstance(effect, Attest):
+                self.witness = effect.attestation
             if isinstance(effect, (*_WRITES, Audit, Attest)):
                 continue
             if life != self.life:

@@ -9,6 +9,11 @@ from kms.simulation.checkers.i05_kept import Kept
 from kms.simulation.checkers.i06_destroyed import Destroyed
 from kms.simulation.checkers.i07_agreed import Agreed
 from kms.simulation.checkers.i08_bounded import Bounded
+from kms.simulation.checkers.i09_ignored import Ignored
+from kms.simulation.checkers.i10_unhurt import Unhurt
+from kms.simulation.checkers.i11_audited import Audited
+from kms.simulation.checkers.i12_goes_on import GoesOn
+from kms.simulation.checkers.i13_quarantined import Quarantined
 
 ALL: tuple[type[Checker], ...] = (
     PadOnce,
@@ -19,6 +24,11 @@ ALL: tuple[type[Checker], ...] = (
     Destroyed,
     Agreed,
     Bounded,
+    Ignored,
+    Unhurt,
+    Audited,
+    GoesOn,
+    Quarantined,
 )
 
 __all__ = ["ALL"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import attrs
 
 from kms.simulation.disk import Health
-from kms.simulation.faults.fault import SiteFault, any_site
+from kms.simulation.faults.fault import LinkFault, SiteFault, any_link, any_site
 from kms.simulation.topology import Topology
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class BackUp(SiteFault):
     """A copy of the disk is put aside. No fault by itself."""
 
     kinds: ClassVar = ("backup",)
-    per_hour: ClassVar = 8.0
+    per_hour: ClassVar = 20.0
 
     @classmethod
     def drawn(cls, at_ms: int, lots: random.Random, topology: Topology) -> Self:
@@ -137,4 +137,30 @@ class Restore(SiteFault):
             simulation.fired("restored clone" if self.slots else "restored backup")
 
 
-DISKS = (FailedSync, FullDisk, SlowDisk, BitRot, BackUp, Restore)
+@attrs.frozen(kw_only=True)
+class RestoreBoth(LinkFault):
+    """Both ends of a link come back on copies of any ages, where a witness sees it."""
+
+    kinds: ClassVar = ("both ends restored",)
+    per_hour: ClassVar = 6.0
+    which: tuple[float, float]
+    slots: bool
+
+    @classmethod
+    def drawn(cls, at_ms: int, lots: random.Random, topology: Topology) -> Self:
+        return cls(
+            at_ms=at_ms,
+            link=any_link(lots, topology),
+            which=(lots.random(), lots.random()),
+            slots=lots.random() < 0.5,
+        )
+
+    def happen(self, simulation: "Simulation") -> None:
+        sites = [simulation.sites[name] for name in self.wire(simulation).spec.between]
+        if simulation.watched and all(simulation.can_restore(site) for site in sites):
+            simulation.fired("both ends restored")
+            for site, which in zip(sites, self.which, strict=True):
+                simulation.restore(site, which, slots=self.slots, both=True)
+
+
+DISKS = (FailedSync, FullDisk, SlowDisk, BitRot, BackUp, Restore, RestoreBoth)

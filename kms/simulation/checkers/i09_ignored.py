@@ -1,0 +1,99 @@
+"""I9 An invalid message changes nothing but counters.
+
+A frame that an attacker changed, or says a second time, reaches the node alone, when everything
+else that was due is done. Whatever it brings about then is its own doing: an alarm, an entry in the
+journal and the end of the session are all that is allowed, and the node's memory is as before.
+
+Not judged: openings, which are under TLS only and may end or begin a session; and a frame that was
+held back and is the next in order, for that is a right one.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from kms.domain.effects import Alarm, Audit, Disconnect, Effect, Note
+from kms.domain.events import Event, PeerFrame
+from kms.domain.frame import HEADER_BYTES, Kind
+from kms.domain.names import LinkId
+from kms.simulation.checker import Checker
+
+if TYPE_CHECKING:
+    from kms.simulation.simulation import Simulation
+    from kms.simulation.site import Site
+
+# More than an attacker keeps of each direction.
+_REMEMBERED = 512
+
+
+class _Frames:
+    """The last frames of one link, as they were sent and as they arrived unchanged."""
+
+    def __init__(self) -> None:
+        self.sent: dict[bytes, None] = {}
+        self.arrived: dict[bytes, None] = {}
+
+
+class Ignored(Checker):
+    """What altered frames bring about."""
+
+    invariant = "I9"
+
+    def __init__(self, simulation: "Simulation") -> None:
+        super().__init__(simulation)
+        self._frames: dict[LinkId, _Frames] = {}
+        self._judged: tuple[PeerFrame, tuple[object, ...]] | None = None
+
+    def sent(self, site: "Site", link: LinkId, data: bytes) -> None:
+        frames = self._frames.setdefault(link, _Frames())
+        _remember(frames.sent, data)
+
+    def arrives(self, site: "Site", frame: PeerFrame, *, altered: bool) -> None:
+        if not altered:
+            _remember(self._frames[frame.link].arrived, frame.data)
+
+    def altered(self, site: "Site", frame: PeerFrame) -> None:
+        frames = self._frames.setdefault(frame.link, _Frames())
+        right = frame.data in frames.sent and frame.data not in frames.arrived
+        opening = len(frame.data) >= HEADER_BYTES and frame.data[1] == Kind.OPENING
+        if right:
+            _remember(frames.arrived, frame.data)
+        self._judged = None if right or opening else (frame, _state(site))
+
+    def batch(self, site: "Site", events: Sequence[Event], effects: Sequence[Effect]) -> None:
+        if self._judged is None or not events or events[0] is not self._judged[0]:
+            return
+        frame, before = self._judged
+        self._judged = None
+        wrong = [
+            type(each).__name__
+            for each in effects
+            if not isinstance(each, Alarm | Disconnect | Note)
+            and not (isinstance(each, Audit) and each.entry.event == "alarm")
+        ]
+        self.holds(not wrong, f"an altered frame of {frame.link} makes {site.place} do {wrong}")
+        self.holds(
+            _state(site) == before,
+            f"an altered frame of {frame.link} changes what {site.place} remembers",
+        )
+
+
+def _remember(frames: dict[bytes, None], data: bytes) -> None:
+    frames[data] = None
+    if len(frames) > _REMEMBERED:
+        del frames[next(iter(frames))]
+
+
+def _state(site: "Site") -> tuple[object, ...]:
+    """All that a node remembers for longer than a session, and the windows of this one."""
+    found: list[object] = []
+    for link in site.node.links.values():
+        memory = link.memory
+        found += [memory.state, memory.epoch, memory.secrets, memory.log_hash, memory.alarm]
+        found.append(link.guard.alarmed)
+        found.append(tuple(link.agreement.held))
+        found += [link.agreement.log.settled, len(link.agreement._offered)]
+        found += [(pad.granted, pad.mark, pad.window.held, pad.extents.end) for pad in memory.pads]
+    register = site.node.streams._register
+    found += [(each.record, each.runs.ready) for each in register.streams.values()]
+    found += [len(register.tombstones), len(register.waiting)]
+    return tuple(found)

@@ -1,0 +1,105 @@
+"""I11 Nothing leaves unaudited.
+
+When an output leaves, the entry that tells of it is in the journal on the disk already: of a key,
+a refusal and an alarm in the entries of its own batch; of a stream opened or closed ever before.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+from kms.domain.effects import Alarm, Answer, DeliverKey, Effect, Refuse, StoreMaterial
+from kms.domain.events import Event
+from kms.domain.names import NodeId, SAEId
+from kms.domain.requests import Close, CloseReply, OpenReply, Request
+from kms.domain.status import Status
+from kms.simulation.checkers.memory import Remembering
+
+if TYPE_CHECKING:
+    from kms.simulation.simulation import Simulation
+    from kms.simulation.site import Outcome, Site
+
+_OPENED = (Status.SUCCESS, Status.PEER_NOT_CONNECTED_YET)
+_KEPT = ("stream-opened", "stream-joined", "stream-closed")
+
+
+class Audited(Remembering):
+    """What each journal says."""
+
+    invariant = "I11"
+    writes = (StoreMaterial,)
+    outputs = (Alarm, Answer, DeliverKey, Refuse)
+
+    def __init__(self, simulation: "Simulation") -> None:
+        super().__init__(simulation)
+        self._read: dict[str, int] = {}
+        """entries of each journal that are known"""
+        self._batch: set[tuple[object, ...]] = set()
+        """what the journal got with this batch"""
+        self._ever: set[tuple[NodeId, str, str]] = set()
+        self._asked: dict[int, tuple[SAEId, Request]] = {}
+
+    def started(self, site: "Site") -> None:
+        self._read[site.place] = len(site.journal)
+
+    def batch(self, site: "Site", events: Sequence[Event], effects: Sequence[Effect]) -> None:
+        self._batch.clear()
+
+    def durable(self, site: "Site", effects: Sequence[Effect]) -> None:
+        self._batch.clear()
+        journal = site.journal
+        for entry in journal[self._read.get(site.place, 0) :]:
+            detail = entry.detail
+            number = detail.get("index", detail.get("first", detail.get("kind")))
+            self._batch.add((entry.event, entry.subject, number))
+            if entry.event in _KEPT:
+                self._ever.add((site.name, entry.event, entry.subject))
+            elif entry.event == "refused":
+                self._batch.add((entry.event, entry.actor))
+        self._read[site.place] = len(journal)
+
+    def wrote(self, site: "Site", effect: Effect) -> None:
+        """Key that was made is in the journal beside it, unless the disk failed."""
+        material = cast(StoreMaterial, effect).material
+        if site.running and material.startswith("chunks/") and self._batch:
+            _, ksid, first = material.split("/")
+            entry = ("keys-designated", ksid, int(first.partition("-")[0]))
+            self.holds(entry in self._batch, f"{site.place} makes key of {ksid} unaudited")
+
+    def asked(self, site: "Site", number: int, caller: SAEId, request: Request) -> None:
+        self._asked[number] = (caller, request)
+
+    def answered(self, site: "Site", number: int, outcome: "Outcome | None") -> None:
+        self._asked.pop(number, None)
+
+    def output(self, site: "Site", effect: Effect) -> None:
+        if isinstance(effect, DeliverKey):
+            ksid = str(self.ksid_of(effect.material))
+            entry: tuple[object, ...] = ("key-delivered", ksid, effect.index)
+            what = f"index {effect.index} of {ksid}"
+        elif isinstance(effect, Alarm):
+            entry = ("alarm", effect.link or "", effect.kind)
+            what = f"an alarm ({effect.kind})"
+        elif isinstance(effect, Refuse):
+            caller, _ = self._asked.get(effect.request_id, (None, None))
+            entry, what = ("refused", caller), f"a refusal of {caller}"
+            if caller is None:
+                return
+        else:
+            self._answer(site, cast(Answer, effect))
+            return
+        self.holds(entry in self._batch, f"{site.place} lets {what} leave unaudited")
+
+    def _answer(self, site: "Site", answer: Answer) -> None:
+        reply = answer.reply
+        if isinstance(reply, OpenReply) and reply.status in _OPENED:
+            self.holds(
+                any((site.name, event, str(reply.ksid)) in self._ever for event in _KEPT[:2]),
+                f"{site.place} opens stream {reply.ksid} unaudited",
+            )
+        elif isinstance(reply, CloseReply) and reply.status is Status.SUCCESS:
+            _, request = self._asked.get(answer.request_id, (None, None))
+            if isinstance(request, Close):
+                self.holds(
+                    (site.name, "stream-closed", str(request.ksid)) in self._ever,
+                    f"{site.place} closes stream {request.ksid} unaudited",
+                )
