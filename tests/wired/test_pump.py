@@ -341,3 +341,44 @@ async def test_a_device_that_gives_one_block_twice_at_once_is_answered_twice(
             scope.cancel()
             await trio.sleep(0.01)
             alice.gates.commit.open()
+
+
+@pytest.mark.parametrize("kind", ["journal", "store"])
+async def test_what_failed_is_never_tried_again_and_no_frame_or_answer_follows_it(
+    kind: str, autojump_clock: object
+) -> None:
+    """The node ends at once, and its store is free for the next process, which goes on."""
+    answers = list[KeyReply]()
+    async with wired() as nodes:
+        ksid = await _stream(nodes)
+        alice = nodes.alice
+        alice.stop.set()
+        await alice.ended.wait()
+
+        async def until_it_fails() -> None:
+            fault = JournalFault if kind == "journal" else StoreFault
+            with pytest.RaisesGroup(fault, flatten_subgroups=True):
+                await alice.run()
+
+        async def ask() -> None:
+            answers.append(await alice.counter.get_key(ANN, GetKey(ksid=ksid)))
+
+        nodes.nursery.start_soon(until_it_fails)
+        await trio.sleep(1)
+        frames, begun = len(alice.peers.sent), alice.storage.commits_begun
+        if kind == "journal":
+            alice.journal.fail()
+        else:
+            alice.disk.failing = "Input/output error"
+        for _ in range(5):
+            alice.front.start_request(ask)
+        with trio.fail_after(1):
+            await alice.ended.wait()
+        tried, left = alice.storage.commits_begun - begun, len(alice.peers.sent) - frames
+        alice.disk.failing = ""
+        await nodes.nursery.start(alice.run)
+        await trio.sleep(1)
+        reply = await alice.counter.get_key(ANN, GetKey(ksid=ksid))
+
+    assert (1, 0, []) == (tried, left, answers)
+    assert reply.status is Status.SUCCESS
