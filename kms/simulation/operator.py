@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _LOOK_MS: Final = 5_000
 # A link that cannot speak for so many looks in a row is given another secret.
 _MUTE_LOOKS: Final = 4
+# From one copy of a site's disk to the next.
+_BACKUP_MS: Final = (60_000, 300_000)
 # Less pad than this in a direction carries no further restart.
 _DRAINED_BYTES: Final = 2048
 _SOURCES = 1 << 39
@@ -38,6 +40,8 @@ class Operator:
         for link in self.simulation.network.wires:
             self._new(link)
         self._look()
+        for site in self.simulation.originals():
+            self._back_up(site)
 
     def _look(self) -> None:
         for site in self.simulation.originals():
@@ -48,6 +52,12 @@ class Operator:
             if all(site.running for site in sites):
                 self._look_at(link, sites)
         self.loop.after_ms(_LOOK_MS, self._look)
+
+    def _back_up(self, site: "Site") -> None:
+        """Copies are made of a running node's disk: that is what brings old ones back."""
+        self.simulation.back_up(site)
+        wait_ms = self.simulation.lots("backups").uniform(*_BACKUP_MS)
+        self.loop.after_ms(wait_ms, lambda: self._back_up(site))
 
     def _says_how_to_go_on(self, site: "Site") -> None:
         """``kms restore``: the neighbours are asked only if none of them was put back as well."""

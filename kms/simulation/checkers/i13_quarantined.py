@@ -10,12 +10,14 @@ over.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
+import attrs
+
 from kms.domain import limits, wire
 from kms.domain.direction import written_by
 from kms.domain.effects import DeliverKey, Effect, Forget, Save, StoreMaterial
 from kms.domain.errors import PeerFault
 from kms.domain.events import BlockArrived, Event, PeerFrame
-from kms.domain.frame import HEADER_BYTES, Kind, opening_message, read_header
+from kms.domain.frame import HEADER_BYTES, Header, Kind, opening_message, read_header
 from kms.domain.names import BlockId, LinkId
 from kms.domain.otp import xor
 from kms.domain.records import BlockRecord, BlockState, LinkRecord, LinkState
@@ -33,6 +35,18 @@ _End = tuple[str, LinkId]
 """one end of a link: place of the site, and link"""
 
 
+@attrs.define
+class _Holds:
+    """What holds for one end from the next batch on; None: as before."""
+
+    good_blocks: int | None = None
+    """since a bad one"""
+    told: str | None = None
+    """the neighbour's alarm"""
+    stopped: str | None = None
+    """by the end's own record"""
+
+
 class Quarantined(Remembering):
     """Bad blocks, and the ends that they put under alarm."""
 
@@ -45,77 +59,88 @@ class Quarantined(Remembering):
         self._pads = Pads.of(simulation)
         self._bad: set[str] = set()
         """ids of blocks over the limit"""
-        self._raised: dict[str, dict[LinkId, None]] = {}
-        """by place: alarms of the batch that is being committed"""
+        self._next: dict[str, dict[LinkId, _Holds]] = {}
+        """by place: what the present batch brings, and holds from the next one on"""
         self._alarm: dict[_End, int] = {}
         """ends under alarm, and good blocks since"""
-        self._told: dict[_End, None] = {}
+        self._told: set[_End] = set()
         """ends that read that their neighbour is under alarm"""
+        self._stopped: dict[_End, str] = {}
+        """ends whose own record says that nothing may be served"""
         self._secrets: dict[_End, str] = {}
         self._agreed: dict[tuple[LinkId, BlockId], Place] = {}
-        self._seqs: dict[_End, set[BlockId]] = {}
+        self._seen: dict[_End, set[BlockId]] = {}
 
     # ---- what comes in ----------------------------------------------------------------------
 
     def batch(self, site: "Site", events: Sequence[Event], effects: Sequence[Effect]) -> None:
+        place = site.place
+        if place in self._next:
+            self._promote(place)
         for event in events:
             if type(event) is BlockArrived and event.qber is not None:
-                limit = site.node.links[event.link].memory.settings.qber_max
-                if event.qber > limit and event.bits is not None:
+                if event.qber > site.node.links[event.link].memory.settings.qber_max:
                     self._bad.add(str(event.block_id))
-                    if _judged(effects, event.block_id):
-                        self._raised.setdefault(site.place, {})[event.link] = None
-            elif self._alarm and isinstance(event, PeerFrame):
-                self._heard(site, event)
-        if not effects or site.place not in self._raised:
-            return
-        if not any(isinstance(each, Save) for each in effects):
-            # It is under alarm already: nothing is to be committed, and good blocks count anew.
-            self._promote(site)
-
-    def durable(self, site: "Site", effects: Sequence[Effect]) -> None:
-        if site.place in self._raised:
-            self._promote(site)
+                    self._coming(place, event.link).good_blocks = 0
+            elif type(event) is PeerFrame and (self._alarm or (place, event.link) in self._told):
+                for kind in self._words(site, event):
+                    self._coming(place, event.link).told = kind
 
     def stopped(self, site: "Site", why: str) -> None:
         super().stopped(site, why)
-        self._raised.pop(site.place, None)
-        for link in [end[1] for end in self._told if end[0] == site.place]:
-            del self._told[site.place, link]
+        self._next.pop(site.place, None)
+        self._told = {end for end in self._told if end[0] != site.place}
 
     def restored(self, site: "Site", *, slots: bool) -> None:
         super().restored(site, slots=slots)
         self._pads.read(site)
-        for end in [each for each in self._alarm if each[0] == site.place]:
-            del self._alarm[end]
+        for book in (self._alarm, self._stopped):
+            for end in [each for each in book if each[0] == site.place]:
+                del book[end]
 
-    def _promote(self, site: "Site") -> None:
-        for link in self._raised.pop(site.place):
-            self._alarm[site.place, link] = 0
+    def _coming(self, place: str, link: LinkId) -> "_Holds":
+        return self._next.setdefault(place, {}).setdefault(link, _Holds())
 
-    def _heard(self, site: "Site", frame: PeerFrame) -> None:
-        """The neighbour's word about its alarm, if this frame has one and this end takes it."""
-        for kind in self._words(site, frame):
-            if kind and site.node.links[frame.link].guard.alarmed:
-                self._told[site.place, frame.link] = None
-            else:
-                self._told.pop((site.place, frame.link), None)
+    def _promote(self, place: str) -> None:
+        """An answer that was given before the alarm may leave in the same batch, not later."""
+        for link, coming in self._next.pop(place).items():
+            end = (place, link)
+            if coming.good_blocks is not None:
+                self._alarm[end] = coming.good_blocks
+            if coming.told:
+                self._told.add(end)
+            elif coming.told is not None:
+                self._told.discard(end)
+            if coming.stopped:
+                self._stopped[end] = coming.stopped
+            elif coming.stopped is not None:
+                self._stopped.pop(end, None)
 
     def _words(self, site: "Site", frame: PeerFrame) -> list[str]:
+        """What the neighbour says of its alarm in this frame, if this end read it."""
+        link = site.node.links[frame.link]
         try:
             header = read_header(frame.data)
             if header.kind is Kind.OPENING:
                 said = wire.decode_opening(opening_message(frame.data))
-                return [said.alarm] if isinstance(said, Welcome) else []
-            start = header.offset + limits.MAC_KEY_BYTES
-            direction = written_by(site.name, frame.link).other
-            places = self._pads.places(site, frame.link, direction, start, header.secret_bytes)
-            if places is None:
-                return []
-            hidden = frame.data[HEADER_BYTES : HEADER_BYTES + header.secret_bytes]
-            messages = wire.decode(xor(hidden, Secret(self._pads.bits(places)).expose()))
+                words = [said.alarm] if isinstance(said, Welcome) else []
+                read = True
+            else:
+                words = self._sealed_words(site, frame, header)
+                read = link.memory.reader.mark > header.offset
         except PeerFault:
             return []
+        read = read and link.up and link.greeting.session == frame.session
+        return [kind for kind in words if read or not kind]
+
+    def _sealed_words(self, site: "Site", frame: PeerFrame, header: Header) -> list[str]:
+        start = header.offset + limits.MAC_KEY_BYTES
+        direction = written_by(site.name, frame.link).other
+        places = self._pads.places(site, frame.link, direction, start, header.secret_bytes)
+        if places is None:
+            return []
+        hidden = frame.data[HEADER_BYTES : HEADER_BYTES + header.secret_bytes]
+        messages = wire.decode(xor(hidden, Secret(self._pads.bits(places)).expose()))
         return [each.kind for each in messages if isinstance(each, Alarmed)]
 
     # ---- what is written --------------------------------------------------------------------
@@ -146,17 +171,22 @@ class Quarantined(Remembering):
 
     def _linked(self, site: "Site", record: LinkRecord) -> None:
         newest, end = (record.secrets[-1] if record.secrets else ""), (site.place, record.link)
+        doubted = record.state is LinkState.DOUBTED
+        self._coming(*end).stopped = record.alarm or ("doubted" if doubted else "")
         if self._secrets.get(end) != newest:
             self._secrets[end] = newest
             self._alarm.pop(end, None)
-            self._seqs.pop(end, None)
+            self._seen.pop(end, None)
 
     def _is_agreed(self, site: "Site", record: BlockRecord) -> None:
         end = (site.place, record.link)
-        seen = self._seqs.setdefault(end, set())
+        seen = self._seen.setdefault(end, set())
         if record.block_id in seen or record.device is None:
             return
         seen.add(record.block_id)
+        coming = self._next.get(site.place, {}).get(record.link)
+        if coming is not None and coming.good_blocks is not None:
+            coming.good_blocks += 1
         if end in self._alarm:
             self._alarm[end] += 1
             if self._alarm[end] >= limits.ALARM_CLEAR_BLOCKS:
@@ -183,13 +213,5 @@ class Quarantined(Remembering):
         end = (site.place, link)
         self.holds(end not in self._alarm, f"{site.place} {what} while {link} is under alarm")
         self.holds(end not in self._told, f"{site.place} {what} while its neighbour is alarmed")
-        record = site.disk.records.get((LinkRecord, link))
-        self.holds(
-            not isinstance(record, LinkRecord) or record.state is not LinkState.DOUBTED,
-            f"{site.place} {what} while {link} is doubted",
-        )
-
-
-def _judged(effects: Sequence[Effect], block_id: BlockId) -> bool:
-    """Whether the node had to judge the block: one of an impossible length it never looks into."""
-    return True
+        why = self._stopped.get(end)
+        self.holds(not why, f"{site.place} {what} while {link} is stopped: {why}")

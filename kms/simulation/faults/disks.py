@@ -99,22 +99,6 @@ class BitRot(SiteFault):
 
 
 @attrs.frozen(kw_only=True)
-class BackUp(SiteFault):
-    """A copy of the disk is put aside. No fault by itself."""
-
-    kinds: ClassVar = ("backup",)
-    per_hour: ClassVar = 20.0
-
-    @classmethod
-    def drawn(cls, at_ms: int, lots: random.Random, topology: Topology) -> Self:
-        return cls(at_ms=at_ms, site=any_site(lots, topology))
-
-    def happen(self, simulation: "Simulation") -> None:
-        simulation.fired("backup")
-        simulation.back_up(self.target(simulation))
-
-
-@attrs.frozen(kw_only=True)
 class Restore(SiteFault):
     """One of the copies comes back, with what opens it (a clone) or without (a backup)."""
 
@@ -163,4 +147,4 @@ class RestoreBoth(LinkFault):
                 simulation.restore(site, which, slots=self.slots, both=True)
 
 
-DISKS = (FailedSync, FullDisk, SlowDisk, BitRot, BackUp, Restore, RestoreBoth)
+DISKS = (FailedSync, FullDisk, SlowDisk, BitRot, Restore, RestoreBoth)
