@@ -85,6 +85,7 @@ async def refusal(client: AdminClient, target: str, body: bytes = b"") -> LocalF
         (NodeState.READY, 200),
         (NodeState.DEGRADED, 200),
         (NodeState.SEALED, 503),
+        (NodeState.STANDING, 503),
         (NodeState.STOPPING, 503),
     ],
 )
