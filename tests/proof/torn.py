@@ -248,6 +248,13 @@ def tears(scene: Scene, chance: random.Random, count: int) -> Iterator[Torn]:
             # SQLite moves pages here from a log that is synced: the log is whole by now.
             images["records.db-wal"] = later.images["records.db-wal"]
         old, new = earlier.images[name], later.images[name]
+        if name == "records.db-wal" and low < _WAL_HEADER:
+            # A log begun anew: SQLite syncs its header, in one sector, before the first frame.
+            if chance.random() < 0.1:
+                new = new[:_WAL_HEADER] + old[_WAL_HEADER:]
+                high = _WAL_HEADER
+            else:
+                old, low = new[:_WAL_HEADER] + old[_WAL_HEADER:], _WAL_HEADER
         at = chance.choice(_places(name, low, high, chance))
         way = chance.choice(WAYS)
         images[name] = _only_written(name, old, new, way(old, new, at, (low, high), chance))

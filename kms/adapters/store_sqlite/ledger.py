@@ -15,8 +15,9 @@ from kms.adapters.store_sqlite.catalogue import Material
 from kms.adapters.store_sqlite.disk import Disk
 from kms.adapters.store_sqlite.limits import GRANULE_BYTES, MATERIAL_FILE_BYTES_MAX, SLOTS_MAX
 from kms.adapters.store_sqlite.plan import Plan
-from kms.adapters.store_sqlite.rows import TABLES
+from kms.adapters.store_sqlite.rows import TABLES, Value
 from kms.adapters.store_sqlite.schema import connect, prepare
+from kms.adapters.store_sqlite.sum import FACT, Place, Sum
 from kms.adapters.store_sqlite.unit import Unit
 from kms.domain.errors import StoreFault
 from kms.domain.names import MaterialId
@@ -25,6 +26,7 @@ from kms.domain.records import RECORDS, Record
 _SAVE_UNIT = (
     "INSERT OR REPLACE INTO unit (material, number, spans, place, slot) VALUES (?, ?, ?, ?, ?)"
 )
+_SAVE_FACT = "INSERT OR REPLACE INTO store (fact, value) VALUES (?, ?)"
 _BREAKING = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_READONLY")
 _PLACES_MAX = MATERIAL_FILE_BYTES_MAX // GRANULE_BYTES
 
@@ -52,6 +54,8 @@ class Ledger:
     def __init__(self, path: Path, disk: Disk, node: str) -> None:
         """It is ours, sound and of this version; or ``StoreFault``, and it is as it was."""
         self._disk = disk
+        self._sum: Sum | None = None
+        """over all records; None until they are read"""
         self._database = connect(path)
         try:
             prepare(self._database, node)
@@ -61,18 +65,36 @@ class Ledger:
 
     def load(self) -> list[Record]:
         """All records; ``StoreFault`` names the first row that is none."""
-        records: list[Record] = []
+        rows = self._rows()
+        records = [TABLES[kind].structure(row) for kind, of_kind in rows.items() for row in of_kind]
+        self._add_up(rows)
+        return records
+
+    def _rows(self) -> dict[type[Record], list[tuple[Value, ...]]]:
+        rows = {}
         for kind in RECORDS:
             table = TABLES[kind]
             try:
-                rows = self._database.execute(table.select).fetchall()
+                rows[kind] = self._database.execute(table.select).fetchall()
             except sqlite3.Error as error:
                 raise StoreFault(
                     f"table {table.name} cannot be read: {error}",
                     hint="the file is damaged: restore it from a backup",
                 ) from error
-            records.extend(table.structure(row) for row in rows)
-        return records
+        return rows
+
+    def _add_up(self, rows: dict[type[Record], list[tuple[Value, ...]]]) -> None:
+        """The rows are those that were written; else ``StoreFault``."""
+        found = Sum()
+        for kind, of_kind in rows.items():
+            found.add(TABLES[kind], of_kind)
+        kept = self._database.execute("SELECT value FROM store WHERE fact = ?", (FACT,)).fetchone()
+        if kept is not None and kept[0] != found.text():
+            raise StoreFault(
+                "the records are not those that were written: some were altered or lost",
+                hint="the disk alters data: restore the database from a backup, check the disk",
+            )
+        self._sum = found
 
     def materials(self) -> Iterator[Material]:
         """All materials, without their units."""
@@ -106,6 +128,13 @@ class Ledger:
         """The plan and the moves are durable. ``Refused``: nothing changed. ``LedgerBroken``."""
         database = self._database
         statements = list(made.statements)
+        changed: dict[Place, int] = {}
+        if statements:
+            if self._sum is None:
+                self._add_up(self._rows())
+            assert self._sum is not None, "the records were added up"
+            changed = self._sum.changes(statements)
+            statements.append((_SAVE_FACT, [(FACT, self._sum.text(changed))]))
         if made.added:
             rows = [(m.row, m.name, m.length, m.unit_bytes) for m in made.added.values()]
             statements.append(("INSERT INTO material VALUES (?, ?, ?, ?)", list(rows)))
@@ -132,6 +161,8 @@ class Ledger:
             if _code(error) != "SQLITE_FULL":
                 raise LedgerBroken("committing") from error
             self._roll_back(error)
+        if self._sum is not None:
+            self._sum.apply(changed)
 
     def _roll_back(self, error: Exception) -> None:
         """Raises ``Refused`` when the database is as it was, else ``LedgerBroken``."""

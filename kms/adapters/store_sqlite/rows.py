@@ -6,6 +6,7 @@ that names table and key, never a record that nearly fits.
 """
 
 import json
+import math
 import re
 import types
 from collections.abc import Callable, Mapping
@@ -80,6 +81,11 @@ def _same(value: Any) -> Any:
     return value
 
 
+def _float(value: float) -> Value:
+    """As SQLite gives it back: never -0.0, never an int, and no number is NULL."""
+    return None if math.isnan(value) else value + 0.0
+
+
 def _boolean(value: object) -> bool:
     if value not in (0, 1) or type(value) is not int:
         raise ValueError("neither 0 nor 1")
@@ -94,7 +100,9 @@ def _column(field: "attrs.Attribute[Any]") -> _Column:
     kind, required = _plain(field.type)
     if kind is bool:
         parts: tuple[type, Callable[..., Value], Callable[..., Any]] = (int, int, _boolean)
-    elif kind in (int, float, str, bytes):
+    elif kind is float:
+        parts = (float, _float, _same)
+    elif kind in (int, str, bytes):
         parts = (kind, _same, _same)
     elif kind is UUID:
         parts = (str, str, _same)
@@ -114,6 +122,8 @@ class Table:
         self.name = table_name(record)
         self.key = record.KEY
         self.columns = tuple(_column(field) for field in attrs.fields(record))
+        names_in_order = [column.name for column in self.columns]
+        self._key_places = tuple(names_in_order.index(name) for name in self.key)
         self._by_name = {column.name: column for column in self.columns}
         names = ", ".join(f'"{column.name}"' for column in self.columns)
         marks = ", ".join("?" for _ in self.columns)
@@ -129,6 +139,10 @@ class Table:
     def key_of(self, record: Record) -> tuple[Value, ...]:
         """The values of the primary key."""
         return tuple(self._write(self._by_name[name], record) for name in self.key)
+
+    def key_in(self, row: tuple[Value, ...]) -> tuple[Value, ...]:
+        """The values of the primary key, out of a row."""
+        return tuple(row[place] for place in self._key_places)
 
     @staticmethod
     def _write(column: _Column, record: Record) -> Value:

@@ -20,6 +20,7 @@ from sqlite_utils.migrations import Migrations
 
 from kms.adapters.store_sqlite.limits import WAL_BYTES_KEPT
 from kms.adapters.store_sqlite.rows import TABLES, Table
+from kms.adapters.store_sqlite.sum import FACT
 from kms.domain.errors import StoreFault
 
 APPLICATION_ID = 0x514B4D53
@@ -71,7 +72,14 @@ def m002_units_have_spans(database: Database) -> None:
     database.execute("PRAGMA user_version = 2")
 
 
-VERSION = 2
+@migrations()
+def m003_records_are_summed(database: Database) -> None:
+    """The store's facts hold a sum over all records (``sum``), from the next commit on. A program
+    that does not know it must not write here."""
+    database.execute("PRAGMA user_version = 3")
+
+
+VERSION = 3
 """of the layout that this program writes"""
 
 
@@ -169,6 +177,8 @@ def _follow(database: Database, table: Table) -> None:
         kept.add_column(
             column.name, column.sql, not_null_default=value if column.required else None
         )
+        # The rows are longer now: the next commit adds them up anew.
+        database.execute("DELETE FROM store WHERE fact = ?", (FACT,))
 
 
 def _default(field: "attrs.Attribute[Any]") -> Any:
