@@ -233,7 +233,8 @@ class FileSite(Site):
 
     def __init__(self, disk: FileDisk, peers: Iterable[NodeId]) -> None:
         self._first = disk
-        super().__init__(disk.node, peers)
+        # No witness: what the two ends themselves can see of an old store is tried here.
+        super().__init__(disk.node, peers, watched=False)
 
     @property
     def files(self) -> FileDisk:
