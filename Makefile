@@ -3,15 +3,17 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+TIER ?= commit
 BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
 
-.PHONY: help demo test check format figures bench lock clean
+.PHONY: help demo test prove check format figures bench lock clean
 
 help:
 	@echo "make demo    two nodes deliver equal keys on this machine"
-	@echo "make test    all tests"
+	@echo "make test    all tests, and the proof at the size of a commit"
+	@echo "make prove   the proof: TIER=commit, night (two hours) or release (a weekend)"
 	@echo "make check   formatter, linter, types, import rules"
 	@echo "make bench   what this machine delivers"
 
@@ -20,6 +22,10 @@ demo: $(RUN_STAMP)
 
 test: $(DEV_STAMP)
 	$(BIN)/python -m pytest
+	$(BIN)/python -m tests.proof --tier commit
+
+prove: $(DEV_STAMP)
+	$(BIN)/python -m tests.proof --tier $(TIER) --markdown docs/proof-$(TIER).md
 
 check: $(DEV_STAMP)
 	$(BIN)/ruff format --check .
