@@ -316,6 +316,9 @@ def _device_faults(config: Config) -> Iterator[Fault]:
 def _file_faults(config: Config) -> Iterator[Fault]:
     if config.node.directory.exists() and not config.node.directory.is_dir():
         yield Fault("[node] directory", f"{config.node.directory} is not a directory")
+    if config.witness.file is not None and not config.witness.file.parent.is_dir():
+        reason = f"{config.witness.file.parent} is not a directory: is its disk mounted?"
+        yield Fault("[witness] file", reason)
     for field in ("certificate", "ca"):
         yield from _readable(f"[tls] {field}", getattr(config.tls, field))
     yield from _private("[tls] key", config.tls.key)

@@ -99,6 +99,20 @@ WRONG = (
     Wrong("an expiry of nothing", "[[link]]", "[[link]]\nblock_expiry_s = 0", "[link.1] block"),
     Wrong("no bytes at all", "[[device]]", "[[device]]\nkey_chunk_size = 0", "[device.1] key_ch"),
     Wrong("grace before birth", "[tls]", "[stop]\ngrace_s = -1\n[tls]", "[stop] grace_s", "3600"),
+    Wrong(
+        "a witness in the backup",
+        "[tls]",
+        '[witness]\nfile = "state/w"\n[tls]',
+        "[witness] file",
+        "inside [node] directory",
+    ),
+    Wrong(
+        "a disk not mounted",
+        "[tls]",
+        '[witness]\nfile = "no/disk/w"\n[tls]',
+        "[witness] file",
+        "mounted",
+    ),
     # ---- files ------------------------------------------------------------------------------
     Wrong("a key that is not there", '"node.key"', '"no.key"', "[tls] key", "No such file"),
     Wrong("no certificate", '"node.pem"', '"no.pem"', "[tls] certificate", "No such file"),
