@@ -110,6 +110,9 @@ STREAMS_PER_APPLICATION_MAX: Final = 1000
 # Undelivered key made ahead for one stream.
 STOCK_BYTES_MAX: Final = 8 * MIB
 STOCK_CHUNKS_MIN: Final = 4
+# What lies ready for a stream is halved so often, while nobody waits: longer than most applications
+# pause between two bursts, short enough that a quiet stream soon leaves the key to others.
+GOAL_HALVES_S: Final = 10
 # Chunks of one byte must not become as many runs: also how far ahead an index may be asked for.
 STOCK_CHUNKS_MAX: Final = 65_536
 # Undelivered key kept for one stream whose other application reads on: then the oldest goes.

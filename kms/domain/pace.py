@@ -1,7 +1,9 @@
 """How much key one stream is to have made ahead: its goal, and what Min_bps and Max_bps allow.
 
 Rules: ``goal`` chunks lie ready while nobody waits; it doubles each time somebody waits for key
-that is not there, follows what was delivered in the last second, and halves in each second of rest.
+that is not there, follows what was delivered in the last second, and halves when nobody had to wait
+for ``GOAL_HALVES_S``, but not below twice what was delivered in any second of that time: who asks
+now and then, many keys at once, finds them ready also when others have drained the link.
 Key beyond Max_bps is never made: over any time it is at most Max_bps x (time + 1 s), a chunk at the
 least. Up to Min_bps the stream goes before the others. All arithmetic is whole numbers, bit x ms.
 """
@@ -23,8 +25,10 @@ class Pace:
         "_goal_max",
         "_last_second",
         "_most_bitms",
+        "_peak",
         "_promise_bitms",
         "_qos",
+        "_rested_s",
         "_second_ms",
         "_this_second",
         "got_chunks",
@@ -41,7 +45,7 @@ class Pace:
         self._goal = min(limits.STOCK_CHUNKS_MIN, self._goal_max)
         self._doubled = False
         self._at_ms = self._second_ms = now_ms
-        self._this_second = self._last_second = 0
+        self._this_second = self._last_second = self._rested_s = self._peak = 0
         self._most_bitms = self._burst(qos.max_bps)
         self._promise_bitms = self._burst(qos.min_bps)
         self.got_chunks = 0
@@ -65,6 +69,7 @@ class Pace:
 
     def missed(self) -> None:
         """Somebody waits for key that is not there: once per designation the goal doubles."""
+        self._rested_s = 0
         if not self._doubled:
             self._doubled = True
             self._goal = min(self._goal * 2, self._goal_max)
@@ -124,8 +129,13 @@ class Pace:
         seconds = (now_ms - self._second_ms) // _SECOND_MS
         if seconds > 0:
             self._last_second = self._this_second if seconds == 1 else 0
-            rest = self._goal >> min(seconds, 32)
-            self._goal = min(max(limits.STOCK_CHUNKS_MIN, self._last_second, rest), self._goal_max)
+            halves, self._rested_s = divmod(self._rested_s + seconds, limits.GOAL_HALVES_S)
+            rest = self._goal >> min(halves, 32)
+            self._peak = max(self._peak, self._this_second) if halves < 2 else 0
+            least = max(limits.STOCK_CHUNKS_MIN, self._last_second, 2 * self._peak)
+            self._goal = min(max(least, rest), self._goal_max)
+            if halves:
+                self._peak = 0
             self._this_second = 0
             self._second_ms += seconds * _SECOND_MS
 

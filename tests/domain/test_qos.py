@@ -116,11 +116,25 @@ def test_the_goal_doubles_while_somebody_waits_and_halves_at_rest() -> None:
         pace.missed()
         goals.append(pace.need(0, 0, 1))
         pace.made(1)
-    rested = pace.need(3_000, 0, 0)
+    soon = pace.need(9_900, 0, 0)
+    rested = pace.need(30_000, 0, 0)
 
-    assert (goals, rested) == ([8, 16, 32, 64], 8)
+    assert (goals, soon, rested) == ([8, 16, 32, 64], 64, 8)
     assert stock_chunks(1) == limits.STOCK_CHUNKS_MAX
     assert stock_chunks(limits.CHUNK_BYTES_MAX) == 8
+
+
+def test_who_asks_for_many_keys_now_and_then_finds_them_ready() -> None:
+    pace = Pace(QoS(key_chunk_size=32), 0)
+    needs = []
+    for burst in range(1, 6):
+        for _ in range(20):
+            pace.delivered(burst * 3_000)
+        needs.append(pace.need((burst + 1) * 3_000 - 1, 0, 0))
+    long_after = pace.need(60_000, 0, 0)
+
+    assert needs == [40] * 5
+    assert long_after < 20
 
 
 def test_policy_denies_by_default_and_allows_either_to_open() -> None:

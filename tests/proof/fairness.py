@@ -1,0 +1,215 @@
+"""Shares and waiting times under ten times more demand than key, in virtual time (I8).
+
+Theory of operation. Two whole nodes on a virtual clock (``tests/world.py``), a wire that takes its
+time, devices that give a block at a time. Streams of three priorities; half of them are opened at
+either end. The applications ask at uneven times, at the rates of ``DEMAND``, whether they were
+answered or not: together ten times the link's rate. What counts is the opener's end; the other
+application reads the same index at once.
+
+    jain     Jain's index of the bytes that the streams of one class got: 1 when all got the same,
+             1/n when one got everything
+    p99      of the waiting times of the class that goes first, alone and in the crowd
+
+A wait is counted with the time that nobody can save: the question's way and the answer's, as far as
+half of a round trip between the nodes. Without it, a key that lies ready would have waited 0 ms,
+and twice that is no figure.
+
+A request that was refused counts as one that waited for the whole Timeout.
+
+Everything is drawn from the seed and counted in whole milliseconds: the same figures anywhere.
+"""
+
+import heapq
+import random
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Final
+from uuid import UUID
+
+import attrs
+
+from kms.domain import limits
+from kms.domain.effects import Answer, DeliverKey, Effect, SendFrame
+from kms.domain.events import PeerFrame, Tick
+from kms.domain.names import KSID, NodeId
+from kms.domain.requests import GetKey, KeyReply, OpenConnect
+from kms.domain.status import QoS, Status
+from tests.processes.misfortune import percentile
+from tests.world import ALICE, ANN, BEN, BOB, Site, World
+
+RATE_BPS: Final = 1_000_000
+BLOCK_BYTES: Final = 16 * limits.KIB
+CHUNK_BYTES: Final = 2 * limits.KIB
+LATENCY_MS: Final = 10
+"""one way between the nodes: 2,000 km of fibre"""
+STEP_MS: Final = 5
+WARM_UP_MS: Final = 10_000
+STREAMS_PER_CLASS: Final = 4
+TIMEOUT_MS: Final = 5_000
+DEMAND: Final = {9: 0.2, 5: 0.5, 0: 9.3}
+"""by priority, the larger first: demand in shares of the link's rate"""
+BURST_CHUNKS: Final = 8
+"""asked for at once by the class that goes first: more than lies ready for a quiet stream"""
+_REFUSALS: Final = frozenset({Status.INSUFFICIENT_KEY, Status.TIMEOUT})
+
+
+@attrs.define
+class Client:
+    """One stream's application at its opener's end, and what it met."""
+
+    ksid: KSID
+    opener: NodeId
+    priority: int
+    every_ms: float
+    next_ms: float
+    burst: int
+    bytes_got: int = 0
+    waits_ms: list[int] = attrs.Factory(list)
+    refused: int = 0
+    wrong: list[str] = attrs.Factory(list)
+    """answers that are neither a key nor a refusal of the standard's"""
+
+
+class Market(World):
+    """The world with a slow wire and applications that ask."""
+
+    def __init__(self, demand: Mapping[int, float], seed: int, min_bps: Mapping[int, int]) -> None:
+        super().__init__()
+        self._chance = random.Random(seed)
+        self._under_way: list[tuple[int, int, NodeId, PeerFrame]] = []
+        self._frames = self._blocks = 0
+        self._asked: dict[int, tuple[Client, int]] = {}
+        self.watch_output = self._see
+        self.counts = False
+        self.give_secret()
+        self.allow({ANN: ALICE, BEN: BOB})
+        self.connect()
+        # Before the clients come, a second of key: else nothing could be promised.
+        self._run_ms(2_000)
+        self.clients = [
+            self._client(priority, share, number, min_bps.get(priority, 0))
+            for priority, share in demand.items()
+            for number in range(STREAMS_PER_CLASS)
+        ]
+
+    def run(self, ms: int) -> None:
+        """Warmed up, then counted for so long."""
+        self._run_ms(WARM_UP_MS)
+        self.counts = True
+        self._run_ms(ms)
+        self.counts = False
+
+    def _client(self, priority: int, share: float, number: int, min_bps: int) -> Client:
+        opener, (one, other) = (ALICE, (ANN, BEN)) if number % 2 else (BOB, (BEN, ANN))
+        ksid = KSID(UUID(int=priority << 100 | 0x4000 << 64 | 0x8000 << 48 | number))
+        qos = QoS(
+            key_chunk_size=CHUNK_BYTES, priority=priority, timeout=TIMEOUT_MS, min_bps=min_bps
+        )
+        far = BOB if opener == ALICE else ALICE
+        asked = [
+            self.ask(opener, one, OpenConnect(source=one, destination=other, qos=qos, ksid=ksid)),
+            self.ask(far, other, OpenConnect(source=other, destination=one, qos=qos, ksid=ksid)),
+        ]
+        self._run_ms(1_000)
+        for request, site in zip(asked, (opener, far), strict=True):
+            reply = self.sites[site].answers[request]
+            assert getattr(reply, "status", None) == Status.SUCCESS, reply
+        burst = BURST_CHUNKS if priority == max(DEMAND) else 1
+        every_ms = burst * CHUNK_BYTES * 8 * 1000 * STREAMS_PER_CLASS / (share * RATE_BPS)
+        return Client(ksid, opener, priority, every_ms, self.now_ms, burst)
+
+    def _run_ms(self, ms: int) -> None:
+        for _ in range(ms // STEP_MS):
+            self.now_ms += STEP_MS
+            if self.now_ms % limits.TICK_MS == 0:
+                for site in self.sites.values():
+                    site.inbox.append(Tick())
+            while self._blocks * BLOCK_BYTES * 8 * 1000 < self.now_ms * RATE_BPS:
+                self._blocks += 1
+                self.block(self._blocks, length=BLOCK_BYTES)
+            while self._under_way and self._under_way[0][0] <= self.now_ms:
+                _, _, name, frame = heapq.heappop(self._under_way)
+                self.sites[name].inbox.append(frame)
+            for client in getattr(self, "clients", ()):
+                while client.next_ms <= self.now_ms:
+                    client.next_ms += client.every_ms * self._chance.uniform(0.5, 1.5)
+                    for _ in range(client.burst):
+                        self._ask_key(client)
+            self.settle()
+
+    def _ask_key(self, client: Client) -> None:
+        caller = ANN if client.opener == ALICE else BEN
+        number = self.ask(client.opener, caller, GetKey(ksid=client.ksid))
+        self._asked[number] = (client, self.now_ms)
+
+    def _see(self, site: Site, effect: Effect) -> None:
+        """Told of each output: whose request was answered, and how."""
+        if not isinstance(effect, Answer | DeliverKey):
+            return
+        client, asked_ms = self._asked.pop(effect.request_id, (None, 0))
+        if client is None:
+            return
+        if isinstance(effect, DeliverKey):
+            far, caller = (BOB, BEN) if client.opener == ALICE else (ALICE, ANN)
+            self.ask(far, caller, GetKey(ksid=client.ksid, index=effect.index))
+            if self.counts:
+                client.bytes_got += effect.length
+                client.waits_ms.append(self.now_ms - asked_ms + LATENCY_MS)
+        elif self.counts:
+            client.refused += 1
+            client.waits_ms.append(TIMEOUT_MS)
+            if not isinstance(effect.reply, KeyReply) or effect.reply.status not in _REFUSALS:
+                client.wrong.append(repr(effect.reply))
+
+    def _send(self, site: Site, effect: SendFrame) -> None:
+        """The frame arrives later, in order."""
+        far = self.sites[BOB if site.name == ALICE else ALICE]
+        before = len(far.inbox)
+        super()._send(site, effect)
+        self.wire.clear()
+        if len(far.inbox) > before:
+            frame = far.inbox.pop()
+            assert isinstance(frame, PeerFrame), "what was sent"
+            self._frames += 1
+            heapq.heappush(
+                self._under_way, (self.now_ms + LATENCY_MS, self._frames, far.name, frame)
+            )
+
+
+@attrs.frozen(kw_only=True)
+class Shares:
+    """What one market came to."""
+
+    jain: dict[int, float]
+    """by priority; of classes that got anything"""
+    bps: dict[int, float]
+    p99_ms: dict[int, float]
+    refused: dict[int, int]
+    wrong: list[str]
+
+
+def shares(
+    demand: Mapping[int, float], seconds: int, seed: int, min_bps: Mapping[int, int] | None = None
+) -> Shares:
+    """The figures of so many seconds of virtual time."""
+    market = Market(demand, seed, min_bps or {})
+    market.run(seconds * 1000)
+    classes: dict[int, list[Client]] = defaultdict(list)
+    for client in market.clients:
+        classes[client.priority].append(client)
+    got = {p: [client.bytes_got for client in each] for p, each in classes.items()}
+    return Shares(
+        jain={p: jain(each) for p, each in got.items() if any(each)},
+        bps={p: 8 * sum(each) / seconds for p, each in got.items()},
+        p99_ms={
+            p: percentile([wait for client in each for wait in client.waits_ms], 0.99)
+            for p, each in classes.items()
+        },
+        refused={p: sum(client.refused for client in each) for p, each in classes.items()},
+        wrong=[words for client in market.clients for words in client.wrong],
+    )
+
+
+def jain(got: list[int]) -> float:
+    """Jain's fairness index."""
+    return sum(got) ** 2 / (len(got) * sum(each**2 for each in got))
