@@ -220,10 +220,12 @@ class Site:
         return number
 
     def hang_up(self, number: int) -> None:
-        """The caller is gone; its answer goes nowhere."""
-        if self._waiting.pop(number, None) is not None:
+        """The caller is gone; its answer goes nowhere, and it goes on without one."""
+        on_answer = self._waiting.pop(number, None)
+        if on_answer is not None:
             self.watch.tell("answered", self, number, None)
             self.put(HungUp(request_id=number))
+            on_answer(None)
 
     # ---- the pump ---------------------------------------------------------------------------
 

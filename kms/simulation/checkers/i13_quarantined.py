@@ -85,6 +85,9 @@ class Quarantined(Remembering):
             elif type(event) is PeerFrame and (self._alarm or (place, event.link) in self._told):
                 for kind in self._words(site, event):
                     self._coming(place, event.link).told = kind
+                    if not kind:
+                        # At the end of this very batch key may be made again.
+                        self._told.discard((place, event.link))
 
     def stopped(self, site: "Site", why: str) -> None:
         super().stopped(site, why)
