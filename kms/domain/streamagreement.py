@@ -16,7 +16,6 @@ from kms.domain.comparison import Comparison
 from kms.domain.errors import BadName, PeerFault
 from kms.domain.getkey import Reading
 from kms.domain.keyruns import KeyRuns
-from kms.domain.lifecycle import KeyState
 from kms.domain.names import KSID, LinkId, leader_of, sae_id
 from kms.domain.open import Opening
 from kms.domain.outbox import Outbox
@@ -306,9 +305,8 @@ class StreamAgreement:
                 continue
             elif stream.record.local_joined:
                 self._speech.announce_later(stream)
-            elif stream.runs.spans(KeyState.ACTIVE):
-                self._ending.close(stream, "the peer's node has it no longer", out)
             else:
+                # Nobody joined here, so nothing was delivered here.
                 self._ending.roll_back(stream, out)
 
     # ---- Designate --------------------------------------------------------------------------

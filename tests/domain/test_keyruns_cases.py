@@ -1,0 +1,83 @@
+"""Runs of chunks: the edges of a list that has no gap."""
+
+from kms.domain.keyruns import KeyRuns, Span
+from kms.domain.lifecycle import KeyEvent, KeyState
+from kms.domain.moment import Moment
+from kms.domain.names import MaterialId
+from kms.domain.records import KeyRunRecord
+from tests.domain.linkbench import forgotten, outbox, saved
+from tests.domain.streams_play import KNOWN
+
+NOW = Moment(mono_ms=1_000, wall_ms=5_000)
+
+
+def ten() -> KeyRuns:
+    """Ten chunks that wait to be delivered."""
+    runs = KeyRuns(KNOWN)
+    runs.append(10, material=MaterialId("m"), now=NOW, ttl_ms=60_000, reason="made")
+    return runs
+
+
+def states(runs: KeyRuns) -> list[tuple[int, int, KeyState]]:
+    return [(run.first, run.count, run.state) for run in runs]
+
+
+def lost(runs: KeyRuns, first: int, count: int) -> None:
+    span = Span(first=first, count=count, material=MaterialId("m"), material_first=0)
+    runs.move(span, KeyEvent.DESTROY, now=NOW, reason="gone")
+
+
+WAITS, GONE = KeyState.PRE_ACTIVATION, KeyState.DESTROYED
+
+
+def test_the_oldest_chunks_are_as_many_as_there_are() -> None:
+    runs = ten()
+    lost(runs, 2, 3)
+
+    assert [(0, 2), (5, 1)] == [(each.first, each.count) for each in runs.oldest(3)]
+    assert [(0, 2), (5, 5)] == [(each.first, each.count) for each in runs.oldest(99)]
+    assert runs.oldest(0) == []
+
+
+def test_a_move_through_no_event_keeps_the_state_and_its_expiry() -> None:
+    runs = ten()
+    span = Span(first=0, count=10, material=MaterialId("m"), material_first=0)
+    runs.move(span, now=Moment(mono_ms=2_000, wall_ms=6_000), reason="looked at")
+
+    assert [(0, 10, WAITS)] == states(runs)
+    assert runs.expiry() == (61_000, 65_000)
+    assert runs.ready == 10
+
+
+def test_i2_falling_back_to_where_the_list_ends_changes_nothing() -> None:
+    runs = ten()
+    runs.fall_back(10)
+    runs.fall_back(11)
+
+    assert ([(0, 10, WAITS)], 10) == (states(runs), runs.ready)
+
+
+def test_i2_falling_back_into_what_is_destroyed_keeps_the_rest_of_it() -> None:
+    runs = ten()
+    lost(runs, 4, 4)
+    runs.fall_back(6)
+
+    assert [(0, 4, WAITS), (4, 2, GONE)] == states(runs)
+    assert (runs.end, runs.ready, runs.next_ready(99)) == (6, 4, 0)
+    runs.append(1, material=MaterialId("n"), now=NOW, ttl_ms=1, reason="made")
+    assert runs.end == 7
+
+
+def test_a_stream_that_never_was_leaves_no_record() -> None:
+    runs, out = ten(), outbox()
+    lost(runs, 4, 4)
+    runs.save_to(out)
+    gone = outbox()
+    runs.forget_to(gone)
+    again = outbox()
+    runs.forget_to(again)
+    runs.save_to(again)
+
+    assert [0, 4, 8] == [each.first for each in saved(out) if isinstance(each, KeyRunRecord)]
+    assert [0, 4, 8] == [each.first for each in forgotten(gone) if isinstance(each, KeyRunRecord)]
+    assert again.effects == []
