@@ -4,7 +4,7 @@ Bytes come in by the unit, in any order, and leave from the front only. What is 
 wiped here, and already unreadable in the files (they were opened by ``TakeMaterial``).
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 
 import attrs
 
@@ -28,6 +28,29 @@ class _Piece:
         if mark > self.first:
             zero(memoryview(self.bits)[self.first - self.start : mark - self.start])
             self.first = mark
+
+    def without(self, first: int, last: int) -> list["_Piece"]:
+        """What is left of the piece, as none, one or two; the bytes between are wiped. The larger
+        side stays where it is: cutting a piece up costs little however often it is done."""
+        if last == self.end:
+            return [self] if self._drop_above(first) else []
+        if first - self.first <= self.end - last:
+            left = self._copy(self.first, first)
+            self.drop_below(last)
+            return [left, self] if len(left.bits) else [self]
+        right = self._copy(last, self.end)
+        self._drop_above(first)
+        return [self, right]
+
+    def _copy(self, first: int, last: int) -> "_Piece":
+        bits = self.bits[first - self.start : last - self.start]
+        return _Piece(start=first, bits=bits, first=first)
+
+    def _drop_above(self, offset: int) -> bool:
+        """Whether anything is left."""
+        zero(memoryview(self.bits)[offset - self.start :])
+        del self.bits[offset - self.start :]
+        return self.first < self.end
 
 
 class Window:
@@ -94,20 +117,19 @@ class Window:
 
     def drop(self, start: int, end: int) -> None:
         """The bytes from ``start`` up to ``end`` are burnt; the mark stays."""
+        if end <= start:
+            return
+        # A neighbour may say many ranges in one frame: pieces are looked up, not searched for.
+        low = bisect_right(self._pieces, start, key=lambda each: each.end)
+        high = bisect_left(self._pieces, end, lo=low, key=lambda each: each.first)
         kept: list[_Piece] = []
-        for piece in self._pieces:
+        for piece in self._pieces[low:high]:
             first, last = max(piece.first, start), min(piece.end, end)
-            if first >= last:
-                kept.append(piece)
-                continue
-            for low, high in ((piece.first, first), (last, piece.end)):
-                if low < high:
-                    bits = piece.bits[low - piece.start : high - piece.start]
-                    kept.append(_Piece(start=low, bits=bits, first=low))
-            piece.drop_below(piece.end)
             self.burnt_bytes += last - first
             self._held -= last - first
-        self._pieces, self._run = kept, None
+            kept += piece.without(first, last)
+        self._pieces[low:high] = kept
+        self._run = None
 
     def skip_run(self) -> None:
         """The first run is burnt: the next one begins behind the hole."""

@@ -16,6 +16,8 @@ from kms.domain.errors import PeerFault
 from kms.domain.events import PeerConnected, PeerFrame, PeerLost
 from kms.domain.names import LinkId, NodeId, link_id
 from kms.domain.records import LinkState
+from kms.domain.secret import Secret
+from kms.domain.window import Window
 from kms.domain.wire import Burnt
 from tests.extremes import MESSAGES, OPENINGS, Raw, drawn, packed, raws, reads
 from tests.siege import CAROL, Siege, alarms, hung_up, still_right, written
@@ -205,9 +207,8 @@ def _reads_as_opening(raw: Raw) -> bool:
     return True
 
 
-def test_a_frame_full_of_burnt_ranges_takes_no_longer_than_its_messages() -> None:
-    """A traitor that names every second byte of the window: one frame, a bounded number of pieces,
-    and what is left is right to the byte."""
+def test_a_frame_full_of_burnt_ranges_leaves_exactly_the_others() -> None:
+    """A traitor that names every second byte of the window."""
     siege = Siege(ALICE)
     window = siege.link.memory.writer.window
     mark, held = window.mark, window.held
@@ -217,3 +218,19 @@ def test_a_frame_full_of_burnt_ranges_takes_no_longer_than_its_messages() -> Non
     assert held - 150 == window.held
     assert 151 <= len(window._pieces) <= 151 + 3
     assert 1 == window.run()
+
+
+def test_a_byte_burnt_out_of_a_large_window_moves_no_more_than_the_smaller_side() -> None:
+    """A thousand of them in one frame would else copy gigabytes."""
+    window = Window()
+    window.add(0, Secret(bytes(range(256)) * 4096))
+    before = window._pieces[0].bits
+    window.drop(1, 2)
+    window.drop(5, 5)
+    window.drop(2**20 - 2, 2**20 - 1)
+    sizes = sorted(len(piece.bits) for piece in window._pieces)
+
+    assert any(piece.bits is before for piece in window._pieces)
+    assert [1, 1, 2**20 - 2] == sizes
+    assert (0, 2**20 - 1) == (window._pieces[0].first, window._pieces[-1].first)
+    assert 2**20 - 2 == window.held
