@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from kms.domain import limits
 from kms.domain.events import Restored, SecretCarried
-from kms.domain.names import LinkId, SecretId
+from kms.domain.names import LinkId, SecretId, link_id
 from kms.domain.records import LinkState, Way
 from kms.domain.secret import Secret
 
@@ -68,6 +68,10 @@ class Operator:
         ask = alone and self.simulation.chance("asks the peers") < 0.5
         self.simulation.fired("operator: kms restore")
         site.put(Restored(Way.ASK_PEERS if ask else Way.BURN))
+        if not ask:
+            # What a copy has forgotten it would take again: burnt means a *new* secret (I1).
+            for name in self.simulation.topology.neighbours(site.name):
+                self._new(link_id(site.name, name))
 
     def _look_at(self, link: LinkId, sites: "list[Site]") -> None:
         ends = [site.node.links[link] for site in sites]
