@@ -9,8 +9,12 @@ import sys
 from collections.abc import Callable
 
 from kms.cli import main
+from kms.domain.events import Asked
+from kms.domain.getkey import Reading
 from kms.domain.keyruns import KeyRuns
+from kms.domain.limits import MIB
 from kms.domain.outbox import Outbox
+from kms.domain.requests import GetKey
 from kms.domain.secret import Secret
 from kms.domain.stream import Stream
 from kms.domain.supply import Supply
@@ -41,7 +45,21 @@ def forgets() -> None:
     KeyRuns.save_to = nothing  # type: ignore[method-assign]
 
 
-MISTAKES: dict[str, Callable[[], None]] = {made.__name__: made for made in (different, forgets)}
+def leaks() -> None:
+    """Each request leaves a megabyte behind (I8)."""
+    asked = Reading.asked
+    kept = []
+
+    def fat(self: Reading, event: Asked, request: GetKey, out: Outbox) -> None:
+        kept.append(bytearray(b"\1" * MIB))
+        asked(self, event, request, out)
+
+    Reading.asked = fat  # type: ignore[method-assign]
+
+
+MISTAKES: dict[str, Callable[[], None]] = {
+    made.__name__: made for made in (different, forgets, leaks)
+}
 
 
 if __name__ == "__main__":

@@ -213,3 +213,28 @@ def shares(
 def jain(got: list[int]) -> float:
     """Jain's fairness index."""
     return sum(got) ** 2 / (len(got) * sum(each**2 for each in got))
+
+
+SECONDS_OF_A_REPORT: Final = 20
+JAIN_MIN: Final = 0.95
+P99_TIMES_MAX: Final = 2.0
+
+
+def report_figures(seed: int) -> tuple[list[str], dict[str, float]]:
+    """What is unfair, and the figures: ``SECONDS_OF_A_REPORT`` at ten times the demand."""
+    first = max(DEMAND)
+    alone = shares({first: DEMAND[first]}, SECONDS_OF_A_REPORT, seed)
+    crowd = shares(DEMAND, SECONDS_OF_A_REPORT, seed)
+    times = crowd.p99_ms[first] / max(alone.p99_ms[first], 1)
+    unfair = [
+        f"Jain's index of priority {priority} is {index:.3f}"
+        for priority, index in crowd.jain.items()
+        if index < JAIN_MIN
+    ]
+    if times > P99_TIMES_MAX:
+        unfair.append(f"the first class waits {times:.1f} times as long as alone")
+    return unfair + crowd.wrong[:5], {
+        "jain_min": min(crowd.jain.values()),
+        "first_p99_ms_alone": alone.p99_ms[first],
+        "first_p99_ms": crowd.p99_ms[first],
+    }
