@@ -12,6 +12,7 @@ like and save once.
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 import attrs
 
@@ -92,7 +93,15 @@ class KeyRuns:
 
     @property
     def crowded(self) -> bool:
-        """Another hole would be one too many."""
+        """Another hole would be one too many. Unread runs side by side are no holes: a slow stream
+        gets its key in many small designations, each a run."""
+        if not self._many:
+            return False
+        edges = sum(left.state is not right.state for left, right in pairwise(self._runs))
+        return edges >= limits.RUNS_PER_STREAM_MAX
+
+    @property
+    def _many(self) -> bool:
         return len(self._runs) >= limits.RUNS_PER_STREAM_MAX
 
     def at(self, index: int) -> Run | None:
@@ -319,7 +328,7 @@ class KeyRuns:
             if place >= len(self._runs):
                 break
             left, right = self._runs[place - 1], self._runs[place]
-            if not _equal(left, right, whatever_reason or self.crowded):
+            if not _equal(left, right, whatever_reason or self._many):
                 place += 1
                 continue
             if left.state is KeyState.DESTROYED:

@@ -1,5 +1,8 @@
 """Runs of chunks: the edges of a list that has no gap."""
 
+import pytest
+
+from kms.domain import limits
 from kms.domain.keyruns import KeyRuns, Span
 from kms.domain.lifecycle import KeyEvent, KeyState
 from kms.domain.moment import Moment
@@ -81,3 +84,22 @@ def test_a_stream_that_never_was_leaves_no_record() -> None:
     assert [0, 4, 8] == [each.first for each in saved(out) if isinstance(each, KeyRunRecord)]
     assert [0, 4, 8] == [each.first for each in forgotten(gone) if isinstance(each, KeyRunRecord)]
     assert again.effects == []
+
+
+def test_many_small_designations_that_nobody_read_yet_are_no_holes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "RUNS_PER_STREAM_MAX", 8)
+    runs = KeyRuns(KNOWN)
+    for number in range(20):
+        name = MaterialId(f"m{number}")
+        runs.append(1, material=name, now=NOW, ttl_ms=60_000, reason="made")
+
+    assert len(runs) == 20
+    assert not runs.crowded
+
+    for index in range(1, 20, 2):
+        span = Span(first=index, count=1, material=MaterialId(f"m{index}"), material_first=index)
+        runs.move(span, KeyEvent.DESTROY, now=NOW, reason="gone")
+
+    assert runs.crowded
