@@ -26,7 +26,7 @@ class AgreedLog:
     def __init__(self, memory: LinkMemory) -> None:
         self._memory = memory
         self._records: OrderedDict[int, BlockRecord] = OrderedDict()
-        self._seqs: dict[BlockId, int] = {}
+        self._known: set[BlockId] = set()
         self._history = LogHistory()
         self.settled = 0
         self.burnt_bytes = 0
@@ -60,7 +60,7 @@ class AgreedLog:
                     self._retire(record.seq, out)
 
     def knows(self, block_id: BlockId) -> bool:
-        return block_id in self._seqs
+        return block_id in self._known
 
     def has(self, entry: LogEntry) -> bool:
         """Whether this very entry is in the log already (an append that was sent again)."""
@@ -138,7 +138,7 @@ class AgreedLog:
                 self._destroy(extent, reason, out)
         for seq in [each for each in self._records if each >= count]:
             record = self._records.pop(seq)
-            self._seqs.pop(record.block_id, None)
+            self._known.discard(record.block_id)
             out.forget(record)
         self._history.cut(count)
         memory.log_count, memory.log_hash = count, hash_
@@ -161,7 +161,7 @@ class AgreedLog:
         for record in self._records.values():
             out.forget(record)
         self._records.clear()
-        self._seqs.clear()
+        self._known.clear()
         self._history.clear()
         self.settled = 0
 
@@ -170,7 +170,7 @@ class AgreedLog:
     def _remember(self, record: BlockRecord) -> int | None:
         assert record.seq is not None, "agreed"
         self._records[record.seq] = record
-        self._seqs[record.block_id] = record.seq
+        self._known.add(record.block_id)
         return self._history.remember(record.seq + 1, record.log_hash)
 
     def _forget_oldest(self, count: int | None, out: Outbox) -> None:
@@ -179,7 +179,7 @@ class AgreedLog:
         record = self._records.get(count - 1)
         if record is not None and record.state is BlockState.SPENT:
             del self._records[count - 1]
-            self._seqs.pop(record.block_id, None)
+            self._known.discard(record.block_id)
             out.forget(record)
 
     def _destroy(self, extent: Extent, reason: str, out: Outbox) -> None:
@@ -202,7 +202,7 @@ class AgreedLog:
             return
         if self._history.hash_at(seq + 1) is None:
             del self._records[seq]
-            self._seqs.pop(record.block_id, None)
+            self._known.discard(record.block_id)
             out.forget(record)
         else:
             spent = attrs.evolve(record, state=BlockState.SPENT)

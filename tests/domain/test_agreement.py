@@ -1,5 +1,7 @@
 """Agreement on blocks, each end on its own: what is stored, offered, compared, appended (I7)."""
 
+from collections.abc import Callable
+
 import pytest
 
 from kms.domain import limits
@@ -319,7 +321,7 @@ def test_i9_a_block_is_appended_once() -> None:
 
 def test_i9_who_does_not_lead_gets_no_offers_and_who_leads_no_appends() -> None:
     leader, follower = Bench(ALICE).agreement, Bench(BOB).agreement
-    for act, reason in (
+    acts: tuple[tuple[Callable[[], None], str], ...] = (
         (lambda: follower.on_offer(offer(1), outbox()), "an offer to the follower"),
         (lambda: leader.on_append(Append([]), outbox()), "an append to the leader"),
         (
@@ -327,7 +329,8 @@ def test_i9_who_does_not_lead_gets_no_offers_and_who_leads_no_appends() -> None:
             "an acknowledgement to the follower",
         ),
         (lambda: leader.on_differ(Differ([]), outbox()), "a verdict to the leader"),
-    ):
+    )
+    for act, reason in acts:
         with pytest.raises(PeerFault, match=f"^{reason}$"):
             act()
 

@@ -11,6 +11,7 @@ from kms.domain.effects import Audit, BlockStored, SendFrame
 from kms.domain.events import (
     BlockArrived,
     DeviceChanged,
+    Event,
     LinkAdded,
     MaterialOpened,
     PeerConnected,
@@ -56,7 +57,7 @@ def test_before_the_first_event_nothing_is_due_and_nothing_is_counted() -> None:
 def test_events_for_links_that_are_not_there_change_nothing() -> None:
     world = joined()
     node = world.sites[ALICE].node
-    events = [
+    events: list[Event] = [
         PeerConnected(link=NOWHERE, session=7),
         PeerFrame(link=NOWHERE, session=7, data=b""),
         PeerLost(link=NOWHERE, session=7, reason="x"),
@@ -163,11 +164,11 @@ def test_our_own_mistake_stops_the_link_it_happened_on_and_no_other(
     monkeypatch.setattr(node.links[LINK], "tick", mistaken)
     world.sites[ALICE].inbox.append(Tick())
     world.settle()
-    doubted, other = node.links[LINK], node.links[link_id(ALICE, CAROL)]
+    doubted, well = node.links[LINK], node.links[link_id(ALICE, CAROL)]
 
-    assert (doubted.memory.state, other.memory.state) == (LinkState.DOUBTED, LinkState.OPEN)
+    assert (doubted.memory.state, well.memory.state) == (LinkState.DOUBTED, LinkState.OPEN)
     assert doubted.memory.reason == "a mistake of this program: I1 planted"
-    assert (doubted.up, other.up) == (False, True)
+    assert (doubted.up, well.up) == (False, True)
     assert not world.connected(ALICE, BOB)
 
 
