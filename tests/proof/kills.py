@@ -102,7 +102,7 @@ def run(amount: float, seed: int, tell: Tell) -> PartReport:
         made={"kills": found.kills, "key pairs compared": pairs, "streams": len(outcome.streams)},
         checks=outcome.checks + found.marks.looks,
         faults={kind.value: found.happened[kind] for kind in Kind},
-        # The last hand may not be played to its end, and a kill may end a freeze.
+        # The last hand may not be played to its end.
         faults_min=int(amount // KILLS_PER_HAND) // 2,
         measured={
             "ready_s_p50": percentile(found.ready_s, 0.5),
