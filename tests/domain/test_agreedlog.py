@@ -473,3 +473,20 @@ def test_i8_the_oldest_secrets_are_forgotten(monkeypatch: pytest.MonkeyPatch) ->
         bootstrap.begin_secret(bench.memory, bench.log, carried(number), outbox())
 
     assert bench.memory.secrets == (carried(6).secret_id, carried(7).secret_id)
+
+
+@pytest.mark.parametrize("way", ["clear", "cut", "spend"])
+def test_what_is_burnt_already_is_not_destroyed_twice(way: str) -> None:
+    bench, out = filled(2), outbox()
+    bench.log.burn_seq(1, "why", outbox())
+    if way == "clear":
+        bench.log.clear("anew", out)
+    elif way == "cut":
+        bench.log.cut(0, "old", out)
+    else:
+        grant(bench, 2 * SIZE)
+        bench.log.spend(out)
+
+    assert ([] if way == "spend" else [("m0", 0, SIZE)]) == wiped(out)
+    assert [(0, BlockState.SPENT)] == blocks(out)
+    assert bench.log.burnt_bytes == (SIZE if way == "spend" else 2 * SIZE)

@@ -289,3 +289,78 @@ def test_a_link_that_is_down_says_and_gives_nothing() -> None:
 
 def _outbox(world: World) -> Outbox:
     return Outbox(world.moment)
+
+
+def test_a_link_that_is_not_open_takes_no_block() -> None:
+    world = World()
+    world.settle()
+    world.block(1, ALICE)
+    world.settle()
+    world.give_secret()
+    world.sites[ALICE].node.links[LINK].memory.state = LinkState.DOUBTED
+    world.block(2, ALICE)
+    world.settle()
+
+    assert ["the link is new", "the link is doubted"] == world.sites[ALICE].refused_blocks
+
+
+def test_a_link_whose_hash_key_is_unreadable_is_doubted_and_its_session_ends() -> None:
+    world = joined()
+    key = world.sites[ALICE].node.links[LINK].memory.hash_key
+    assert key is not None
+    world.sites[ALICE].disk.unreadable.add(key)
+    world.crash(ALICE)
+    world.settle()
+    memory = world.sites[ALICE].node.links[LINK].memory
+
+    assert memory.state is LinkState.DOUBTED
+    assert memory.reason == "the link's hash key is unreadable"
+
+
+def test_blocks_held_over_a_restart_expire_or_are_unreadable_without_harm() -> None:
+    world = joined()
+    for number in (1, 2, 3):
+        world.block(number, BOB)
+    world.settle()
+    bob = world.sites[BOB]
+    held = [each.record.material for each in bob.node.links[LINK].agreement.held.values()]
+    bob.disk.unreadable.add(held[0])
+    world.crash(BOB)
+    world.step(BOB, 2)
+    agreement = bob.node.links[LINK].agreement
+    agreement.drop(list(agreement.held.values())[1], "gone meanwhile", _outbox(world))
+    world.settle()
+
+    assert [held[2]] == [each.record.material for each in agreement.held.values()]
+    assert bob.node.room(LINK, 1)
+
+
+def test_a_neighbour_that_never_greets_loses_its_session() -> None:
+    world = World()
+    world.settle()
+    world.give_secret()
+    world.lose_frame = lambda sender, data: sender == BOB
+    world.connect()
+    world.pass_time(limits.HELLO_TIMEOUT_MS, 100)
+    before = world.connected()
+    world.pass_time(200)
+
+    assert (before, world.connected()) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "reason"),
+    [(1, "a sealed frame before the welcome"), (2, "a frame of another epoch")],
+)
+def test_i9_a_sealed_frame_out_of_turn_is_the_neighbours_fault(epoch: int, reason: str) -> None:
+    world = joined()
+    link = world.sites[ALICE].node.links[LINK]
+    if epoch == 1:
+        link.greeting.phase = Phase.WAITING
+    data = frame.seal(b"", epoch, 0, Secret(bytes(32)), b"")
+    session = link.greeting.session
+    world.sites[ALICE].inbox.append(PeerFrame(link=LINK, session=session, data=data))
+    world.settle()
+
+    assert [("peer-fault", reason)] == world.sites[ALICE].alarms
+    assert not world.connected()
