@@ -105,7 +105,7 @@ def known_values(siege: Siege) -> dict[str, list[Any]]:
     ends = [*_around(memory.writer.extents.end), *_around(memory.reader.extents.end)]
     grants = [*_around(memory.writer.granted), *_around(memory.reader.granted)]
     ksids = [ksid.bytes for ksid in [*streams.streams, *streams.tombstones]]
-    blocks = [each.bytes for each in [*agreement.held, *agreement._offered, *agreement.log._seqs]]
+    blocks = [each.bytes for each in [*agreement.held, *agreement._offered, *agreement.log._known]]
     epochs = _around(memory.epoch)
     return {
         "ksid": ksids,
