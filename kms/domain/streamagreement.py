@@ -166,6 +166,9 @@ class StreamAgreement:
             touched_ms=now.wall_ms,
         )
         stream = Stream(record, KeyRuns(ksid), now)
+        # A store put back to before the stream was opened has forgotten what it delivered of it:
+        # announced, not marked, so that the end which designates makes no index again (I2).
+        stream.continuous = not message.next_index
         self._register.add(stream)
         self._ending.restored(stream, out)
         self._comparison.catch_up(stream, message.next_index, out)
@@ -304,6 +307,9 @@ class StreamAgreement:
             elif stream.record.remote_closed and stream.record.local_joined:
                 continue
             elif stream.record.local_joined:
+                if stream.record.designates and stream.confirmed and stream.continuous:
+                    # It has lost the stream, and with it what it delivered unacknowledged.
+                    self._comparison.give_up(stream, 0, out)
                 self._speech.announce_later(stream)
             else:
                 # Nobody joined here, so nothing was delivered here.

@@ -1,9 +1,12 @@
 """Two whole nodes and two applications: the same keys at both ends, whatever breaks."""
 
+from collections import deque
+
 import attrs
 
 from kms.domain import limits
 from kms.domain.effects import DeliverKey
+from kms.domain.events import PeerFrame
 from kms.domain.names import KSID
 from kms.domain.outbox import Outbox
 from kms.domain.requests import Close, GetKey, KeyReply, OpenConnect, OpenReply
@@ -151,6 +154,38 @@ def test_a_restored_backup_never_delivers_another_key_under_an_old_index() -> No
         shared = after[0].keys() & after[1].keys()
         assert {i: after[0][i] for i in shared} == {i: after[1][i] for i in shared}
         assert len(shared) >= 10
+
+
+def test_a_backup_from_before_the_stream_never_gives_another_key_under_an_old_index() -> None:
+    """What the receiving end delivered and could not acknowledge is forgotten with the stream."""
+    for fetched in (0, 10):
+        world = ready(60)
+        alice, bob = world.sites[ALICE], world.sites[BOB]
+        backup = bob.disk.copy()
+        ksid = opened(world)
+        fetch(world, ksid, fetched)
+        numbers = []
+        for _ in range(20):
+            numbers += [world.ask(BOB, BEN, GetKey(ksid=ksid))]
+            world.ask(ALICE, ANN, GetKey(ksid=ksid))
+            for name in (ALICE, BOB, BOB):
+                world.step(name, 100)
+            alice.inbox = deque(each for each in alice.inbox if not isinstance(each, PeerFrame))
+        before = dict(bob.keys[number] for number in numbers if number in bob.keys)
+        world.crash(BOB, backup)
+        world.settle()
+        world.allow({ANN: ALICE, BEN: BOB})
+        world.connect()
+        for number in range(200, 240):
+            world.block(number)
+            world.settle()
+        world.answer(BOB, BEN, OpenConnect(source=BEN, destination=ANN, qos=QoS(), ksid=ksid))
+        fetch(world, ksid, 40)
+        after = dict(alice.keys.values())
+        common = before.keys() & after.keys()
+
+        assert {i: before[i] for i in common} == {i: after[i] for i in common}
+        assert len(after) >= 30
 
 
 def test_a_foreign_application_gets_what_one_gets_for_an_unknown_stream() -> None:
