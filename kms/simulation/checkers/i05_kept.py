@@ -68,6 +68,7 @@ class Kept(Remembering):
         else:
             record = cast(StreamRecord, cast(Save, effect).record)
             said = self._said.get(record.ksid, 0)
+            self.born(record.ksid)
             self.holds(
                 record.next_index >= said or self.excused(site.name, record.ksid),
                 f"{site.place} forgets index {said - 1} of {record.ksid}, which was delivered",

@@ -41,6 +41,7 @@ class Remembering(Checker):
         text = material.split("/")[1]
         if text not in self._ksids:
             self._ksids[text] = KSID(UUID(text))
+            self.born(self._ksids[text])
         return self._ksids[text]
 
     def restored(self, site: "Site", *, slots: bool) -> None:
