@@ -201,8 +201,8 @@ def test_i6_finds_pad_that_stays_readable_when_it_is_opened(monkeypatch: Patch) 
 
 
 def test_i7_finds_ends_that_do_not_compare(monkeypatch: Patch) -> None:
-    monkeypatch.setattr(Comparison, "catch_up", lambda self, stream, held, out: None)
-    monkeypatch.setattr(Comparison, "give_up", lambda self, stream, held, out: None)
+    monkeypatch.setattr(Comparison, "catch_up", lambda self, stream, *what: None)
+    monkeypatch.setattr(Comparison, "give_up", lambda self, stream, *what: None)
     found = violation(*LOSSES, minutes=2, calm_minutes=2, checkers=[Agreed])
 
     assert found.startswith("I7 ")
