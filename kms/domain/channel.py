@@ -18,6 +18,11 @@ class Channel(Protocol):
     def peer(self) -> NodeId: ...
 
     @property
+    def boot(self) -> int:
+        """This process: no other of this node, nor of a copy of it, has the number."""
+        ...
+
+    @property
     def up(self) -> bool:
         """Both hellos are durable: messages flow."""
         ...

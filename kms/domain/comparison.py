@@ -12,6 +12,13 @@ delivers only what was acknowledged, and the other end never had it. An end that
 as it has stored, and a restored store forgets both, so after *its* restart nothing is taken back:
 what it does not hold is lost at both ends, and the next index is a new one. So no index is made
 twice that an application may have had (I2), whichever store is restored from a backup.
+
+Two ends can hold as many chunks and not the same ones: a store put back, or a second machine with
+its disk, has made the same indices anew. So each designation belongs to a *branch*, whose number
+no other process has, and which ends whenever chunks are taken back; under one branch no index is
+made twice. All that is not acknowledged is of one branch, since every session begins with this
+comparison. What the other end holds is believed to be that only if its newest chunk is of the same
+branch; else it was made by another, and the own chunks are taken back.
 """
 
 import attrs
@@ -28,24 +35,22 @@ class Comparison:
     def __init__(self, register: Register) -> None:
         self._register = register
 
-    def catch_up(self, stream: Stream, held: int, out: Outbox) -> None:
+    def catch_up(self, stream: Stream, held: int, branch: int, out: Outbox) -> None:
         """Both ends are at the same next index (theory of operation, above)."""
         record = stream.record
         if not record.designates:
             self.lose_to(stream, held, out)
             return
         agreed = max(held, record.acked_index)
-        # An end that holds more than was ever made here shows that this store is old: what it
-        # believes to have made since the last acknowledgement may have been made anew.
-        self.take_back(stream, agreed if held <= record.next_index else record.acked_index, out)
+        self.take_back(stream, agreed if branch == record.branch else record.acked_index, out)
         self.lose_to(stream, agreed, out)
         stream.record = attrs.evolve(stream.record, acked_index=agreed)
         self._register.touch(stream)
 
-    def give_up(self, stream: Stream, held: int, out: Outbox) -> None:
+    def give_up(self, stream: Stream, held: int, branch: int, out: Outbox) -> None:
         """The receiving end has restarted: what it does not hold is lost, and never made again."""
         record = stream.record
-        kept = max(held, record.acked_index)
+        kept = max(held if branch == record.branch else 0, record.acked_index)
         if kept < record.next_index:
             self._register.destroy(
                 stream,

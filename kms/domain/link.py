@@ -113,7 +113,7 @@ class Link:
         self.guard.begin()
 
     def started(self, boot: int, out: Outbox) -> None:
-        """``boot``: starts of this store, this one included."""
+        """``boot``: a number of this process, which no other has."""
         self.greeting.boot = boot
         self.agreement.log.started(out)
         self.intake.started(out)
@@ -153,6 +153,10 @@ class Link:
         self.intake.arrived(event, out)
 
     # ---- channel: what streams see ------------------------------------------------------
+
+    @property
+    def boot(self) -> int:
+        return self.greeting.boot
 
     @property
     def up(self) -> bool:

@@ -51,6 +51,10 @@ RESTORED = "this end was put back to an old copy, and burnt what it held"
 """Why a link waits for a secret after ``Way.BURN``."""
 
 
+# Of the random name that each start brings.
+_PROCESS_DIGITS = 7
+
+
 class Node:
     """One site's whole state. Rebuilt from its records by the same constructor."""
 
@@ -65,6 +69,7 @@ class Node:
         self.device_faults: dict[DeviceId, str] = {}
         kept = list(records)
         self.generation = Generation(node, kept)
+        self._process = 0
         self.standing: standing.Gate | None = None
         """who answers while the node stands (docs/operations.md); None when it does not"""
         runs = [each for each in kept if isinstance(each, StreamRecord | KeyRunRecord)]
@@ -143,6 +148,7 @@ class Node:
         return link
 
     def _started(self, event: Started, out: Outbox) -> None:
+        self._process = int(event.fresh[-_PROCESS_DIGITS:] or "0", 16)
         if event.watched:
             found = self.generation.judge(attestation=event.attestation, trouble=event.trouble)
             self.generation.watch(event.fresh)
@@ -156,7 +162,11 @@ class Node:
         boot = self.generation.boot
         out.audit("node-started", actor=self.node, subject=self.node, boot=boot)
         for link in self.links.values():
-            link.started(boot, out)
+            link.started(self._number(), out)
+
+    def _number(self) -> int:
+        """Of this process. A copy of the store counts the same starts: chance tells them apart."""
+        return self.generation.boot << 4 * _PROCESS_DIGITS | self._process
 
     # ---- an old store -------------------------------------------------------------------
 
@@ -229,7 +239,7 @@ class Node:
     def _link_added(self, event: LinkAdded, out: Outbox) -> None:
         if link_id(self.node, event.peer) not in self.links:
             link = self._new_link(event.peer, event.settings)
-            link.started(self.generation.boot, out)
+            link.started(self._number(), out)
             out.audit("link-added", actor="operator", subject=link.link)
 
     def refuses_secret(self, link: LinkId, secret_id: SecretId) -> str:

@@ -133,6 +133,9 @@ class StreamRecord:
     """chunks designated so far"""
     acked_index: int = 0
     """at the end that designates: of these, the chunks that the other end has said it holds"""
+    branch: int = 0
+    """under which the newest chunk here was designated: what two ends hold under one branch is the
+    same"""
     falls: int = 0
     """times next_index fell back: part of the materials' names, so that none is used again"""
     local_joined: bool

@@ -74,6 +74,7 @@ class Speech:
                 joined=not withdrawn,
                 closed=True,
                 wanted=0,
+                branch=record.branch,
             )
             session.to_announce.pop(record.ksid, None)
 
@@ -170,6 +171,7 @@ def mark_of(stream: Stream) -> Mark:
         joined=joined,
         closed=record.local_closed,
         wanted=stream.wanted_said,
+        branch=record.branch,
     )
 
 
@@ -185,6 +187,7 @@ def announcement(stream: Stream) -> Announce:
         mimetype=qos.metadata_mimetype,
         next_index=stream.deliverable,
         joined=record.local_joined,
+        branch=record.branch,
     )
 
 

@@ -171,7 +171,7 @@ class StreamAgreement:
         stream.continuous = not message.next_index
         self._register.add(stream)
         self._ending.restored(stream, out)
-        self._comparison.catch_up(stream, message.next_index, out)
+        self._comparison.catch_up(stream, message.next_index, message.branch, out)
         return stream
 
     def _merge(self, stream: Stream, message: Announce, qos: QoS, out: Outbox) -> None:
@@ -200,9 +200,9 @@ class StreamAgreement:
         )
         stream.repace(out.now)
         if not stream.synced and stream.record.designates:
-            self._comparison.give_up(stream, message.next_index, out)
+            self._comparison.give_up(stream, message.next_index, message.branch, out)
         if not stream.synced or not stream.record.designates:
-            self._comparison.catch_up(stream, message.next_index, out)
+            self._comparison.catch_up(stream, message.next_index, message.branch, out)
 
     def _on_verdict(self, link: LinkId, message: Verdict, out: Outbox) -> None:
         stream = self._stream_of(link, message.ksid)
@@ -245,7 +245,7 @@ class StreamAgreement:
             return
         stream.heard_index = message.next_index
         if not stream.synced:
-            self._comparison.catch_up(stream, message.next_index, out)
+            self._comparison.catch_up(stream, message.next_index, message.branch, out)
             stream.synced = True
         elif not stream.record.designates:
             self._comparison.lose_to(stream, message.next_index, out)
@@ -275,6 +275,9 @@ class StreamAgreement:
         high = record.next_index if record.designates else limits.INDEX_MAX + 1
         if not stream.heard_index <= message.next_index <= high:
             raise _fault(f"a mark at {message.next_index} of stream {stream.ksid}")
+        news = record.designates and record.acked_index < message.next_index
+        if news and message.branch != record.branch:
+            raise _fault(f"a mark of chunks of stream {stream.ksid} that were not made here")
         if record.remote_joined and not message.joined and not message.closed:
             raise _fault(f"the application of stream {stream.ksid} left without closing it")
 
@@ -309,7 +312,7 @@ class StreamAgreement:
             elif stream.record.local_joined:
                 if stream.record.designates and stream.confirmed and stream.continuous:
                     # It has lost the stream, and with it what it delivered unacknowledged.
-                    self._comparison.give_up(stream, 0, out)
+                    self._comparison.give_up(stream, 0, 0, out)
                 self._speech.announce_later(stream)
             else:
                 # Nobody joined here, so nothing was delivered here.
@@ -338,7 +341,7 @@ class StreamAgreement:
             raise _fault(f"a designation for stream {stream.ksid} by the wrong end")
         if message.first != record.next_index or message.chunk_bytes != stream.chunk_bytes:
             raise _fault(f"a designation at {message.first} of stream {stream.ksid}")
-        stream.record = attrs.evolve(record, next_index=last)
+        stream.record = attrs.evolve(record, next_index=last, branch=message.branch)
         self._supply.store(stream, message.count, drawn, out)
         self._speech.say(stream)
         self._reading.serve(stream, out)

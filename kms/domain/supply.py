@@ -119,12 +119,16 @@ class Supply:
         record, size = stream.record, stream.chunk_bytes
         first = record.next_index
         assert first == stream.runs.end, "I2 indices are designated in order"
-        message = Designate(ksid=record.ksid.bytes, first=first, count=count, chunk_bytes=size)
+        # No process has this one's number, and none of this process so many falls.
+        branch = channel.boot + record.falls
+        message = Designate(
+            ksid=record.ksid.bytes, first=first, count=count, chunk_bytes=size, branch=branch
+        )
         bits = channel.draw(message, count * size, out) if channel.drawable() >= size else None
         if bits is None:
             return False
         assert len(bits) == count * size, "I2 both ends take the same bytes"
-        stream.record = attrs.evolve(record, next_index=first + count)
+        stream.record = attrs.evolve(record, next_index=first + count, branch=branch)
         stream.pace.made(count)
         stream.pace.share += count * size
         self.store(stream, count, bits, out)

@@ -54,9 +54,9 @@ class Hello(Struct, array_like=True, frozen=True, tag=1, forbid_unknown_fields=T
     protocols: Annotated[list[Annotated[str, Meta(max_length=16)]], Meta(max_length=8)]
     node: Annotated[str, Meta(max_length=32)]
     link: Annotated[str, Meta(max_length=65)]
-    boot: U32
-    """starts of the sender's store"""
-    seen_boot: U32
+    boot: Offset
+    """the sender's process: no other of that node, nor of a copy of it, has this number"""
+    seen_boot: Offset
     """the receiver's boot whose window the sender still holds in memory; 0 none"""
     epoch: U32
     secret_id: Annotated[str, Meta(max_length=32)]
@@ -172,6 +172,8 @@ class Announce(Struct, array_like=True, frozen=True, tag=16, forbid_unknown_fiel
     mimetype: Annotated[str, Meta(max_length=64)]
     next_index: Count
     joined: bool
+    branch: Offset
+    """of the newest chunk that the sender holds"""
 
 
 class Verdict(Struct, array_like=True, frozen=True, tag=17, forbid_unknown_fields=True):
@@ -194,6 +196,8 @@ class Mark(Struct, array_like=True, frozen=True, tag=18, forbid_unknown_fields=T
     closed: bool
     wanted: Count
     """chunks from next_index on that the sender's application waits for"""
+    branch: Offset
+    """of the newest chunk that the sender holds"""
 
 
 class Marked(Struct, array_like=True, frozen=True, tag=19, forbid_unknown_fields=True):
@@ -209,6 +213,9 @@ class Designate(Struct, array_like=True, frozen=True, tag=20, forbid_unknown_fie
     first: Count
     count: Count
     chunk_bytes: Count
+    branch: Offset
+    """under it no index is ever made twice: it ends with the process, and when chunks are taken
+    back"""
 
 
 StreamMessage = Announce | Verdict | Mark | Marked | Designate

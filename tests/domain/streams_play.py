@@ -65,6 +65,7 @@ class FakeChannel:
         self.wanted: list[int] = []
         self.leaving: list[tuple[bytes, Secret | None]] = []
         self.sent: list[Message] = []
+        self.boot = 0
         self._seed = seed
         self._offset = 0
 
@@ -157,6 +158,8 @@ class End:
         self.boot()
 
     def boot(self) -> None:
+        # Another process each time, on whatever disk.
+        self.channel.boot += 1 << 28
         self.streams = Streams(self.node, self.disk.streams(), {LINK: self.channel})
 
     def stream(self, ksid: KSID = KNOWN) -> StreamRecord:

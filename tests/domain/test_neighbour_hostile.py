@@ -100,8 +100,8 @@ FROM_FOLLOWER: dict[str, Callable[[World], Message]] = {
     "acknowledges the future": lambda w: Appended(2**40, []),
     "acknowledges the past": lambda w: Appended(0, []),
     "misses what it had": lambda w: Appended(link_at(w, ALICE).memory.log_count, [0]),
-    "designates the sky": lambda w: Designate(KSID, 0, 2**32 - 1, 2**32 - 1),
-    "designates nothing": lambda w: Designate(KSID, 0, 0, 32),
+    "designates the sky": lambda w: Designate(KSID, 0, 2**32 - 1, 2**32 - 1, 7),
+    "designates nothing": lambda w: Designate(KSID, 0, 0, 32, 7),
     "says it all twice": lambda w: Marked(),
     "verdict of nonsense": lambda w: Verdict(KSID, 99, "", False),
 }
@@ -186,7 +186,7 @@ def test_burning_everything_burns_key_and_nothing_else() -> None:
 
 def test_marks_and_announcements_of_unknown_streams_leave_nothing_behind() -> None:
     world = three()
-    marks = [Mark(UUID(int=KSID_BASE + n).bytes, 0, True, False, 9) for n in range(300)]
+    marks = [Mark(UUID(int=KSID_BASE + n).bytes, 0, True, False, 9, 0) for n in range(300)]
     says(world, *marks)
     says(
         world,
@@ -200,6 +200,7 @@ def test_marks_and_announcements_of_unknown_streams_leave_nothing_behind() -> No
                 "",
                 0,
                 True,
+                0,
             )
             for n in range(300)
         ],
@@ -219,7 +220,7 @@ KSID_BASE = (0x4000 << 64) | (0x8000 << 48)
         {"to_leader": PadState(2**62 - 1, 2**62 - 1, 2**62 - 1)},
         {"from_leader": PadState(2**61 + 1, 2**61 + 1, 2**61 + 1)},
         {"log_count": 2**61},
-        {"boot": 2**32 - 1, "seen_boot": 2**32 - 1},
+        {"boot": 2**62 - 1, "seen_boot": 2**62 - 1},
         {"protocols": ["kms/99"]},
         {"node": "carol"},
         {"link": "alice~carol"},

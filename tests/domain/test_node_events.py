@@ -117,7 +117,7 @@ def test_a_link_is_added_to_a_running_node_once() -> None:
     link = node.links[link_id(ALICE, CAROL)]
 
     assert ["link-added"] == [each.entry.event for each in first if isinstance(each, Audit)]
-    assert (link.greeting.boot, link.memory.state) == (1, LinkState.NEW)
+    assert (link.greeting.boot, link.memory.state) == (node.links[LINK].boot, LinkState.NEW)
     assert node.handle(world.moment, added) == []
     assert node.links[link_id(ALICE, CAROL)] is link
 
@@ -284,7 +284,7 @@ def test_a_link_that_is_down_says_and_gives_nothing() -> None:
     assert link.drawable() > 0
     assert link.level() > 0
     link.guard.alarm("qber", "0.2", _outbox(world))
-    assert link.draw(Designate(bytes(16), 0, 1, 32), 32, _outbox(world)) is None
+    assert link.draw(Designate(bytes(16), 0, 1, 32, 7), 32, _outbox(world)) is None
 
 
 def _outbox(world: World) -> Outbox:

@@ -24,7 +24,7 @@ from tests.domain.linkbench import extend, fill, memory_of, outbox
 from tests.world import LINK
 
 ID = bytes(range(16))
-DESIGNATE = Designate(ID, 0, 1, 32)
+DESIGNATE = Designate(ID, 0, 1, 32, 7)
 LEVEL = 64 * limits.KIB
 """of the pad, above the window"""
 
@@ -120,7 +120,7 @@ ROOM = limits.MAC_KEY_BYTES + 3
     [
         (Grant(5), 0),
         (Differ([ID]), limits.GRANT_KEEP_BYTES),
-        (Mark(ID, 0, True, False, 0), limits.GRANT_KEEP_BYTES),
+        (Mark(ID, 0, True, False, 0, 0), limits.GRANT_KEEP_BYTES),
     ],
 )
 def test_each_kind_leaves_pad_for_those_before_it(message: Message, keeps: int) -> None:

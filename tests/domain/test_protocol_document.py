@@ -43,7 +43,7 @@ def computed() -> dict[str, bytes]:
         "block hash": otp.universal_hash(
             Secret(bytes(range(32))), BLOCK.bytes, bytes(range(256)) * 16
         ),
-        "designate": wire.encode([wire.Designate(ksid.bytes, 0, 4, 32)]),
+        "designate": wire.encode([wire.Designate(ksid.bytes, 0, 4, 32, 1 << 28)]),
     }
 
 

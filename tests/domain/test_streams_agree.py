@@ -68,6 +68,26 @@ def test_an_acknowledgement_lost_on_the_wire_is_heard_again_after_the_reconnecti
     assert pair.read(A) == pair.read(B, 4) == 4
 
 
+def test_i2_a_copy_of_chunks_that_were_taken_back_is_not_taken_for_what_the_other_end_holds() -> (
+    None
+):
+    """As many chunks, and not the same ones: only their branch tells (restores, seed 11)."""
+    pair = with_a_designation_under_way()
+    copy = pair.a.disk.copy()
+    made = pair.a.stream().next_index
+    pair.cut()
+    relink(pair)
+    while pair.read(B) + 1 < made:
+        pass
+    pair.crash(A, copy)
+    relink(pair)
+
+    assert pair.a.stream().next_index == pair.b.stream().next_index
+    statuses = {pair.status(A, pair.get(A, index)) for index in range(4, made)}
+    assert statuses == {Status.INSUFFICIENT_KEY}
+    assert pair.read(A) == pair.read(B) >= made
+
+
 @pytest.mark.parametrize("node", [A, B])
 def test_a_crash_of_one_end_loses_only_what_was_under_way(node: str) -> None:
     pair = with_a_designation_under_way()
@@ -167,11 +187,11 @@ def test_a_closed_side_ignores_designations_under_way_and_wipes_their_bits() -> 
 
 # ---- neighbours that break the rules (I9) ------------------------------------------------------
 
-GOOD = Designate(ksid=KNOWN.bytes, first=4, count=2, chunk_bytes=32)
+GOOD = Designate(ksid=KNOWN.bytes, first=4, count=2, chunk_bytes=32, branch=0)
 
 
 def designation(**changes: int) -> Designate:
-    fields = {"first": GOOD.first, "count": GOOD.count, "chunk_bytes": GOOD.chunk_bytes}
+    fields = {name: getattr(GOOD, name) for name in ("first", "count", "chunk_bytes", "branch")}
     return Designate(ksid=KNOWN.bytes, **{**fields, **changes})
 
 
@@ -185,12 +205,13 @@ def announce(**changes: object) -> Announce:
         "mimetype": "",
         "next_index": 0,
         "joined": True,
+        "branch": 0,
     }
     return Announce(**{**fields, **changes})  # type: ignore[arg-type]
 
 
 def mark(next_index: int, *, joined: bool = True, ksid: bytes = KNOWN.bytes) -> Mark:
-    return Mark(ksid=ksid, next_index=next_index, joined=joined, closed=False, wanted=0)
+    return Mark(ksid=ksid, next_index=next_index, joined=joined, closed=False, wanted=0, branch=0)
 
 
 def tell(pair: Pair, message: Message, bits: int | None = None) -> None:
@@ -223,7 +244,7 @@ def state_of(pair: Pair) -> object:
         (designation(first=2**32 - 1), 64),
         (designation(), 63),
         (designation(), None),
-        (Designate(ksid=bytes(16), first=0, count=1, chunk_bytes=32), 32),
+        (Designate(ksid=bytes(16), first=0, count=1, chunk_bytes=32, branch=0), 32),
         (mark(4, joined=False), None),
         (mark(4), 32),
         (mark(4, ksid=bytes(16)), None),
@@ -334,7 +355,7 @@ def test_what_is_said_about_another_links_stream_changes_nothing() -> None:
     pair.a.streams.linked(other.link, out)
     pair.a.streams.linked(LINK, out)
     for message in (
-        Mark(ksid=KNOWN.bytes, next_index=0, joined=False, closed=True, wanted=0),
+        Mark(ksid=KNOWN.bytes, next_index=0, joined=False, closed=True, wanted=0, branch=0),
         mark(2),
         Verdict(ksid=KNOWN.bytes, status=5, reason="", joined=False),
     ):

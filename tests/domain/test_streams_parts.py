@@ -48,7 +48,9 @@ def out_of(pair: Pair) -> Outbox:
 
 
 def mark(next_index: int, *, joined: bool = True, closed: bool = False) -> Mark:
-    return Mark(ksid=KNOWN.bytes, next_index=next_index, joined=joined, closed=closed, wanted=0)
+    return Mark(
+        ksid=KNOWN.bytes, next_index=next_index, joined=joined, closed=closed, wanted=0, branch=0
+    )
 
 
 # ---- the network --------------------------------------------------------------------------
@@ -107,6 +109,7 @@ def test_a_stream_that_nobody_designates_is_designated_by_the_leader() -> None:
         mimetype="",
         next_index=before.next_index,
         joined=True,
+        branch=before.branch,
     )
     tell(pair, A, message)
 

@@ -25,11 +25,7 @@ def run(amount: float, seed: int, tell: Tell) -> PartReport:
     hours = seconds = 0.0
     events = served = 0
     for campaign in _campaigns(int(amount), seed):
-
-        def done(result: Result) -> None:
-            tell(f"{hours:g} of {amount:g} hours, {len(violations)} violations")
-
-        report = campaign.report(campaign.results(jobs=1), done)
+        report = campaign.report(campaign.results(jobs=1), _nothing)
         hours += report.simulated_hours
         events += report.events
         seconds += report.events / report.events_per_second
@@ -37,6 +33,7 @@ def run(amount: float, seed: int, tell: Tell) -> PartReport:
         faults.update(report.faults)
         checks.update(report.checks)
         violations += report.violations
+        tell(f"{hours:g} of {amount:g} hours, {len(violations)} violations")
     return PartReport(
         part="simulated",
         invariants=tuple(sorted(checks, key=lambda name: (len(name), name))),
@@ -53,6 +50,10 @@ def run(amount: float, seed: int, tell: Tell) -> PartReport:
         violations=tuple(violations),
         seconds=time.monotonic() - began,
     )
+
+
+def _nothing(result: Result) -> None:
+    """Progress is told after each few seeds."""
 
 
 def _campaigns(hours: int, seed: int) -> Iterator[Campaign]:

@@ -14,7 +14,6 @@ from kms.simulation.shorten import Shortener, playbook
 from kms.simulation.site import Site
 from kms.simulation.topology import named
 
-
 # Nobody asks for keys: a quarter of an hour is over soon.
 IDLE = attrs.evolve(
     named("two-nodes"),

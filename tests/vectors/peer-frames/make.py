@@ -38,12 +38,12 @@ def messages() -> dict[str, wire.Message | wire.Opening]:
         "alarmed": wire.Alarmed("qber"),
         "want": wire.Want(6240, 4096),
         "announce": wire.Announce(
-            KSID.bytes, "sae:ann", "sae:ben", True, [32, 0, 0, 0, 0, 5000, 60], "", 0, True
+            KSID.bytes, "sae:ann", "sae:ben", True, [32, 0, 0, 0, 0, 5000, 60], "", 0, True, 0
         ),
         "verdict": wire.Verdict(KSID.bytes, 0, "", False),
-        "mark": wire.Mark(KSID.bytes, 8, True, False, 1),
+        "mark": wire.Mark(KSID.bytes, 8, True, False, 1, 1 << 28),
         "marked": wire.Marked(),
-        "designate": wire.Designate(KSID.bytes, 8, 4, 32),
+        "designate": wire.Designate(KSID.bytes, 8, 4, 32, 1 << 28),
     }
 
 
