@@ -23,6 +23,11 @@ class Channel(Protocol):
         ...
 
     @property
+    def continuous(self) -> bool:
+        """Both ends of the session that stands are the processes that they were in the last one."""
+        ...
+
+    @property
     def up(self) -> bool:
         """Both hellos are durable: messages flow."""
         ...

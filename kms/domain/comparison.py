@@ -9,8 +9,9 @@ a reconnection the two compare them:
 Above ``agreed`` the designating end takes back what it made: it was delivered nowhere, for it
 delivers only what was acknowledged, and the other end never had it. An end that has less than
 ``agreed`` has an old store: for it the chunks between are lost. The receiving end delivers as soon
-as it has stored, and a restored store forgets both, so after *its* restart nothing is taken back:
-what it does not hold is lost at both ends, and the next index is a new one. So no index is made
+as it has stored, and a restored store forgets both, so nothing is taken back unless both ends are
+the very processes that they were (``Channel.continuous``): else what the receiving end does not
+hold is lost at both ends, and the next index is a new one. So no index is made
 twice that an application may have had (I2), whichever store is restored from a backup.
 
 Two ends can hold as many chunks and not the same ones: a store put back, or a second machine with
@@ -48,7 +49,8 @@ class Comparison:
         self._register.touch(stream)
 
     def give_up(self, stream: Stream, held: int, branch: int, out: Outbox) -> None:
-        """The receiving end has restarted: what it does not hold is lost, and never made again."""
+        """An end is another process than it was: what the receiving one does not hold is lost, and
+        never made again."""
         record = stream.record
         kept = max(held if branch == record.branch else 0, record.acked_index)
         if kept < record.next_index:
@@ -56,7 +58,7 @@ class Comparison:
                 stream,
                 stream.runs.spans(KeyState.PRE_ACTIVATION, kept),
                 KeyEvent.DESTROY,
-                reason="lost when the other end restarted",
+                reason="lost when an end restarted",
                 out=out,
             )
             stream.record = attrs.evolve(record, acked_index=record.next_index)

@@ -44,6 +44,10 @@ class Greeting:
         self._greeted_ms = 0
 
     @property
+    def continuous(self) -> bool:
+        return self._outcome is not None and self._outcome.continuous
+
+    @property
     def up(self) -> bool:
         return self.phase is Phase.UP
 

@@ -159,6 +159,10 @@ class Link:
         return self.greeting.boot
 
     @property
+    def continuous(self) -> bool:
+        return self.greeting.continuous
+
+    @property
     def up(self) -> bool:
         return self.greeting.up
 

@@ -29,7 +29,10 @@ from kms.domain.wire import Announce, Mark, Marked, Message, Verdict
 class Session:
     """One session with a neighbour."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, anew: bool) -> None:
+        self.anew = anew
+        """one of the two ends may be another process than in the last session: what it delivered
+        unacknowledged nobody knows"""
         self.to_say: dict[KSID | None, Mark | None] = {}
         """KSIDs in turn, with a mark if it is not the stream's own; None: say ``Marked``"""
         self.heard_all = False
@@ -45,7 +48,7 @@ class Speech:
 
     def linked(self, link: LinkId) -> None:
         """A new session: all streams of the link are to be said, then ``Marked``."""
-        session = self.sessions[link] = Session()
+        session = self.sessions[link] = Session(anew=not self._register.channels[link].continuous)
         for ksid in self._register.on_link.get(link, ()):
             self._register.streams[ksid].said = self._register.streams[ksid].synced = False
             session.to_say[ksid] = None

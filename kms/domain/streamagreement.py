@@ -245,6 +245,10 @@ class StreamAgreement:
             return
         stream.heard_index = message.next_index
         if not stream.synced:
+            if self._speech.sessions[link].anew and stream.record.designates:
+                self._comparison.give_up(stream, message.next_index, message.branch, out)
+                # Its next index is behind what is lost: heard before anything is designated.
+                stream.said = False
             self._comparison.catch_up(stream, message.next_index, message.branch, out)
             stream.synced = True
         elif not stream.record.designates:

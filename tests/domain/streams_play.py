@@ -66,6 +66,7 @@ class FakeChannel:
         self.leaving: list[tuple[bytes, Secret | None]] = []
         self.sent: list[Message] = []
         self.boot = 0
+        self.continuous = False
         self._seed = seed
         self._offset = 0
 
@@ -187,6 +188,7 @@ class Pair:
         self.delivered: list[tuple[NodeId, KSID, int]] = []
         self.unreadable: dict[NodeId, set[MaterialId]] = {}
         """what a restored end cannot read: the application gets an error"""
+        self._met: tuple[int, ...] = ()
         self._requests = 0
         self._ksids: dict[int, KSID] = {}
         self.tell_network()
@@ -268,8 +270,11 @@ class Pair:
 
     def link(self) -> None:
         """Both hellos are durable."""
+        processes = tuple(end.channel.boot for end in self.ends.values())
         for end in self.ends.values():
             end.channel.up = True
+            end.channel.continuous = processes == self._met
+        self._met = processes
         for node in self.ends:
             self.batch(node, lambda streams, out: streams.linked(LINK, out))
 

@@ -190,7 +190,7 @@ def test_a_session_whose_link_is_not_up_waits() -> None:
 def test_a_stream_that_went_before_its_turn_is_not_said() -> None:
     pair = Pair().established()
     speech, sent = pair.a.streams._speech, pair.a.channel.sent
-    session = speech.sessions[LINK] = Session()
+    session = speech.sessions[LINK] = Session(anew=False)
     session.to_say[key_of(9)] = None
     session.to_announce[key_of(8)] = None
     session.to_say[None] = None

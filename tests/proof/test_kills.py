@@ -80,7 +80,7 @@ def test_a_key_delivered_twice_is_found() -> None:
 def test_a_key_that_one_got_and_the_other_lost_is_found() -> None:
     here, there = _ledgers()
     del there.keys[2]
-    there.gone[2] = "index 2 is destroyed: lost when the other end restarted"
+    there.gone[2] = "index 2 is destroyed: lost when an end restarted"
 
     assert [each[:4] for each in violations("s", here, there)] == ["I5 s"]
 

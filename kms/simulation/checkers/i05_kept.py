@@ -32,7 +32,7 @@ _OPENED = (Status.SUCCESS, Status.PEER_NOT_CONNECTED_YET)
 # What an end says of keys of which it believes that nobody was given them.
 _LOST = (
     "never reached the other end",
-    "lost when the other end restarted",
+    "lost when an end restarted",
     "lost: this store is older than the peer's",
 )
 
