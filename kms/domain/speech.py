@@ -36,6 +36,9 @@ class Session:
         self.to_say: dict[KSID | None, Mark | None] = {}
         """KSIDs in turn, with a mark if it is not the stream's own; None: say ``Marked``"""
         self.heard_all = False
+        self.meant: set[KSID] = set()
+        """streams of this end that the neighbour has one of the KSID of; whether it is the same one
+        its verdict will say"""
         self.to_announce: dict[KSID, None] = {}
 
 

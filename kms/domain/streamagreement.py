@@ -234,6 +234,8 @@ class StreamAgreement:
             return
         if not (stream.confirmed and stream.continuous):
             # Perhaps the neighbour means another stream of that KSID: the verdict will say.
+            if not message.closed:
+                self._speech.sessions[link].meant.add(stream.ksid)
             return
         if stream.record.remote_closed and not message.closed:
             # It closed this stream once, and its store has forgotten it: it is told again.
@@ -299,6 +301,8 @@ class StreamAgreement:
             self._comparison.take_back(stream, 0, out)
             stream.record = attrs.evolve(stream.record, remote_joined=False)
             stream.synced = stream.confirmed = False
+            # What one end has open the other knows (I7): this opening still stands.
+            self._speech.announce_later(stream)
             self._register.touch(stream)
 
     def _on_marked(self, link: LinkId, session: Session, out: Outbox) -> None:
@@ -318,7 +322,7 @@ class StreamAgreement:
                     # It has lost the stream, and with it what it delivered unacknowledged.
                     self._comparison.give_up(stream, 0, 0, out)
                 self._speech.announce_later(stream)
-            else:
+            elif ksid not in session.meant:
                 # Nobody joined here, so nothing was delivered here.
                 self._ending.roll_back(stream, out)
 

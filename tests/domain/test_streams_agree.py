@@ -119,6 +119,34 @@ def test_a_restored_store_never_delivers_another_key_at_an_old_index(node: str) 
     assert nexts(pair)[0] == nexts(pair)[1]
 
 
+def test_i7_an_end_that_restarts_before_its_application_joins_still_has_the_stream() -> None:
+    """Simulated seed 102: the restarted end took the opener's mark for nothing, and rolled back."""
+    pair = Pair()
+    pair.open(A, ANN, KNOWN)
+    pair.settle()
+    pair.crash(B)
+    relink(pair)
+
+    assert [pair.a.stream().remote_joined, pair.b.stream().remote_joined] == [False, True]
+    assert "stream-rolled-back" not in [entry.event for entry in pair.b.audit]
+
+
+def test_a_store_from_before_the_application_joined_does_not_end_the_stream() -> None:
+    pair = Pair()
+    pair.open(A, ANN, KNOWN)
+    pair.settle()
+    backup = pair.b.disk.copy()
+    pair.established()
+    made = pair.a.stream().next_index
+    pair.crash(B, backup)
+    relink(pair)
+    pair.open(B, BEN, KNOWN)
+    number = pair.get(B)
+    pair.settle()
+
+    assert pair.b.keys[number].index == made == pair.read(A, made)
+
+
 def test_a_store_from_before_the_stream_gets_it_again() -> None:
     pair = Pair()
     backup = pair.b.disk.copy()
