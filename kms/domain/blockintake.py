@@ -64,13 +64,16 @@ class BlockIntake:
     def room(self, size_bytes: int) -> bool:
         """Whether a block of this size would be taken."""
         pools = sum(pad.level() for pad in self._memory.pads)
+        most = self._memory.settings.pool_bytes_max
+        if self._guard.alarmed:
+            # Nothing is served: a full pool stays full, and only good blocks end the alarm.
+            most += limits.ALARM_ROOM_BLOCKS * size_bytes
         return (
             self._memory.state is LinkState.OPEN
             and self._key is not None
             and not self._to_hash
             and len(self._agreement.held) < limits.HELD_BLOCKS_MAX
-            and pools + self._agreement.held_bytes + size_bytes
-            <= self._memory.settings.pool_bytes_max
+            and pools + self._agreement.held_bytes + size_bytes <= most
         )
 
     def arrived(self, event: BlockArrived, out: Outbox) -> None:

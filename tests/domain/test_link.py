@@ -1,5 +1,7 @@
 """Two ends of a link: bootstrap, agreement, grants, restart, restored stores."""
 
+import attrs
+
 from kms.domain import limits
 from kms.domain.direction import Direction
 from kms.domain.link import Link
@@ -18,6 +20,16 @@ def joined() -> World:
     world.settle()
     world.give_secret()
     world.connect()
+    return world
+
+
+def with_full_pools() -> World:
+    """Both ends hold as much as they may."""
+    world = joined()
+    for name in (ALICE, BOB):
+        memory = link_at(world, name).memory
+        level = sum(pad.level() for pad in memory.pads)
+        memory.settings = attrs.evolve(memory.settings, pool_bytes_max=level)
     return world
 
 
@@ -113,6 +125,34 @@ def test_an_alarm_at_one_end_holds_both() -> None:
     assert [["neighbour-alarm"], ["qber"]] == [
         [kind for kind, _ in site.alarms] for site in world.sites.values()
     ]
+
+
+def test_good_blocks_end_the_alarm_of_a_link_whose_pool_is_full() -> None:
+    """Simulated seed 103: nothing was served, so nothing made room for what ends an alarm."""
+    world = with_full_pools()
+    world.block(1, BOB, qber=0.2)
+    world.settle()
+    for number in range(2, 9):
+        for name in (ALICE, BOB):
+            if link_at(world, name).room(8192):
+                world.block(number, name, length=8192)
+        world.settle()
+
+    assert [link_at(world, name).alarmed for name in (ALICE, BOB)] == ["", ""]
+    assert [link_at(world, name).room(1) for name in (ALICE, BOB)] == [False, False]
+
+
+def test_what_comes_beyond_a_full_pool_under_an_alarm_is_bounded() -> None:
+    world = with_full_pools()
+    world.block(1, ALICE, qber=0.2)
+    world.settle()
+    number = 1
+    while link_at(world, ALICE).room(8192) and number < 100:
+        number += 1
+        world.block(number, ALICE, length=8192)
+        world.settle()
+
+    assert limits.ALARM_ROOM_BLOCKS == len(link_at(world, ALICE).agreement.held)
 
 
 def test_an_alarm_is_told_again_after_a_reconnection() -> None:
