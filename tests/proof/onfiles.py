@@ -62,21 +62,23 @@ from tests.world import ALICE, ANN, BEN, BOB, LINK, Disk, Site, World, _key
 ENDS: Final = {ALICE: ANN, BOB: BEN}
 STORE, JOURNAL = "store", "audit.jsonl"
 # Files grow by this much: a whole store is some hundred KiB, and is copied in a millisecond.
-_STEP_BYTES: Final = 64 * 1024
+STEP_BYTES: Final = 64 * 1024
+# Of devices' blocks: one unit, a unit and a bit, two, sixteen.
+BLOCK_BYTES: Final = (4096, 5000, 8192, 65_536)
 # Pages in the write-ahead log after which SQLite moves them: every history sees that happen.
-_WAL_PAGES: Final = 120
+_WAL_PAGES: Final = 40
 
 
 @contextmanager
-def workshop() -> Iterator[Path]:
+def workshop(step_bytes: int = STEP_BYTES) -> Iterator[Path]:
     """A directory in memory, if there is such; until it ends stores grow by small steps."""
     memory = Path("/dev/shm")
     at = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
     with (
         TemporaryDirectory(dir=at, prefix="kms-proof-") as place,
-        patch.object(slots, "MIB", _STEP_BYTES),
-        patch.object(slots, "SLOTS_STEP", _STEP_BYTES // SLOT_BYTES),
-        patch.object(material_file, "MATERIAL_STEP_BYTES", 4 * _STEP_BYTES),
+        patch.object(slots, "MIB", step_bytes),
+        patch.object(slots, "SLOTS_STEP", step_bytes // SLOT_BYTES),
+        patch.object(material_file, "MATERIAL_STEP_BYTES", 4 * step_bytes),
     ):
         yield Path(place)
 
@@ -321,9 +323,12 @@ class Traffic:
         watcher: Callable[[Path], StoreDisk] = lambda home: StoreDisk(),
         ttls_s: tuple[int, ...] = (0,),
         remember: bool = False,
+        block_bytes: tuple[int, ...] = BLOCK_BYTES,
     ) -> None:
+        """``block_bytes``: what the devices give, in turn."""
         self.chance = chance
         self.ttls_s = ttls_s
+        self.block_bytes = block_bytes
         self.world = FilesWorld(place, watcher=watcher, remember=remember)
         self.ledger = Ledger(self.world)
         self.done: Counter[str] = Counter()
@@ -377,7 +382,7 @@ class Traffic:
 
     def length(self) -> int:
         """The same at both ends: of the block's number."""
-        return (4096, 5000, 8192, 65_536)[self.blocks % 4]
+        return self.block_bytes[self.blocks % len(self.block_bytes)]
 
     def time(self) -> None:
         self.world.now_ms += self.chance.choice((10, 100, 1000, 3000))
@@ -446,7 +451,7 @@ class Traffic:
         """So many blocks are agreed."""
         for _ in range(blocks):
             self.blocks += 1
-            self.world.block(self.blocks, length=65_536)
+            self.world.block(self.blocks, length=max(self.block_bytes))
             self.world.settle()
 
     def serve(self) -> int:
