@@ -37,8 +37,8 @@ BLOCK_EXPIRY_MS: Final = 60 * 60 * 1000
 MISMATCHES_MAX: Final = 3
 # Good blocks in a row after which a QBER or mismatch alarm ends by itself.
 ALARM_CLEAR_BLOCKS: Final = 3
-# Taken beyond a full pool while the link is under alarm, or nothing could end it: those, and some that
-# only one end has.
+# Taken beyond a full pool while the link is under alarm, or nothing could end it: those, and some
+# that only one end has.
 ALARM_ROOM_BLOCKS: Final = 16
 # Kept in the opened window for grants alone: two of them, so that neither end can lock the other.
 GRANT_KEEP_BYTES: Final = 128

@@ -62,6 +62,9 @@ class Destroyed(Checker):
         self._suspects[site.place] = set()
         self._due.pop(site.place, None)
 
+    def durable(self, site: "Site", effects: Sequence[Effect]) -> None:
+        self._awake.committed(site)
+
     def output(self, site: "Site", effect: Effect) -> None:
         key = cast(DeliverKey, effect)
         due = self._awake.read(site) + _DUE_US

@@ -8,6 +8,7 @@ took is measured; at the end of a calm each link must have got there.
 from typing import TYPE_CHECKING
 
 from kms.domain.effects import Effect
+from kms.domain.events import Event
 from kms.domain.names import LinkId
 from kms.domain.records import LinkRecord
 from kms.simulation.checker import Checker
@@ -52,7 +53,15 @@ class Agreed(Checker):
         self._healed_us = self.simulation.loop.now_us
         self._waiting = {link: self._secrets(link) for link in self.simulation.network.wires}
 
+    def batch(self, site: "Site", events: "Sequence[Event]", effects: "Sequence[Effect]") -> None:
+        # Two ends may agree and have nothing to write for a while.
+        if not effects:
+            self._look(site)
+
     def durable(self, site: "Site", effects: "Sequence[Effect]") -> None:
+        self._look(site)
+
+    def _look(self, site: "Site") -> None:
         if not self._waiting:
             return
         now = self.simulation.loop.now_us

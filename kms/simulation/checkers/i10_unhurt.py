@@ -69,6 +69,9 @@ class Unhurt(Checker):
             late = now > first.due_us
             self.holds(not late, f"{site.place} left {first.caller} without an answer to {number}")
 
+    def durable(self, site: "Site", effects: Sequence[Effect]) -> None:
+        self._awake.committed(site)
+
     def output(self, site: "Site", effect: Effect) -> None:
         number = cast(Answer, effect).request_id
         self.holds(number not in self._replied, f"{site.place} answers request {number} twice")

@@ -79,6 +79,10 @@ class Awake:
         self._awake[place] = awake
         return awake
 
+    def committed(self, site: "Site") -> None:
+        """The time since the last batch was the disk's: call it when a batch is durable."""
+        self._last[site.place] = site.loop.now_us
+
     def read(self, site: "Site") -> int:
         """As of the last batch."""
         return self._awake.get(site.place, 0)
