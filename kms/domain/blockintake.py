@@ -51,9 +51,7 @@ class BlockIntake:
 
     def burn(self, out: Outbox) -> None:
         """No block is held, and the hash key is unreadable with the batch."""
-        if self._key is not None:
-            self._key.wipe()
-        self._key = None
+        assert self._key is None, "a node that stands has read no key"
         self._to_hash.clear()
         self._agreement.begin(out)
         if self._memory.hash_key is not None:

@@ -137,7 +137,8 @@ class Node:
                 self._link_added(event, out)
             case Started():
                 self._started(event, out)
-            case Restored():
+            case _:
+                assert isinstance(event, Restored), "each event has an owner"
                 out.note("nothing-to-restore")
 
     def _new_link(self, peer: NodeId, settings: LinkSettings) -> Link:

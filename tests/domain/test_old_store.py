@@ -7,17 +7,20 @@ import pytest
 from kms.domain.appendlog import LogEntry
 from kms.domain.attestation import Attestation
 from kms.domain.direction import Direction
-from kms.domain.effects import Attest, DeliverKey, Effect, SendFrame
-from kms.domain.events import Restored
+from kms.domain.effects import Alarm, Attest, Audit, DeliverKey, Effect, SendFrame
+from kms.domain.events import DeviceChanged, HungUp, LinkAdded, MaterialOpened, Restored
 from kms.domain.generation import Ground
 from kms.domain.link import Link
-from kms.domain.names import KSID, NodeId
+from kms.domain.names import KSID, DeviceId, MaterialId, NodeId, SecretId
 from kms.domain.outbox import Outbox
 from kms.domain.records import LinkRecord, LinkState, NodeRecord, PadRecord, StreamRecord, Way
 from kms.domain.requests import Close, CloseReply, GetKey, KeyReply, OpenConnect, OpenReply
+from kms.domain.secret import Secret
+from kms.domain.standing import LinkStake
 from kms.domain.status import QoS, Status
+from tests.domain.linkbench import alarms
 from tests.sim.ledger import Ledger
-from tests.world import ALICE, ANN, BEN, BOB, LINK, Disk, Site, World
+from tests.world import ALICE, ANN, BEN, BOB, LINK, SETTINGS, Disk, Site, World
 
 WHERE = {ANN: ALICE, BEN: BOB}
 
@@ -359,6 +362,10 @@ def test_a_store_whose_witness_is_gone_stands_whatever_it_holds() -> None:
     assert Ground.UNKNOWN is gate.standing.ground
     assert "store-unknown" in [kind for kind, _ in world.sites[ALICE].alarms]
     assert world.sites[ALICE].witness is None
+    number = gate.standing.generation
+    say(world, Way.BURN, ALICE)
+    assert world.sites[ALICE].node.generation.number > number
+    assert world.sites[ALICE].witness is not None
 
 
 def test_an_empty_store_where_the_witness_knows_another_stands() -> None:
@@ -462,15 +469,13 @@ def test_the_witness_hears_before_anything_of_its_batch_leaves_and_never_less() 
 
 
 def test_a_link_added_to_a_standing_node_waits_with_the_others() -> None:
-    from kms.domain.events import LinkAdded
-    from tests.world import SETTINGS
-
     world = running()
     before = copies(world)
     keys(world, stream(world), 2)
     put_back(world, **before)
-    world.sites[ALICE].inbox.append(LinkAdded(peer=NodeId("carol"), settings=SETTINGS))
-    world.settle()
+    for _ in range(2):
+        world.sites[ALICE].inbox.append(LinkAdded(peer=NodeId("carol"), settings=SETTINGS))
+        world.settle()
     link = next(each for name, each in world.sites[ALICE].node.links.items() if name != LINK)
     waiting = link.memory.standing
     say(world, Way.BURN, ALICE)
@@ -478,3 +483,68 @@ def test_a_link_added_to_a_standing_node_waits_with_the_others() -> None:
     assert waiting
     assert "" == link.memory.standing
     assert LinkState.NEW is link.memory.state
+
+
+def test_a_standing_node_says_what_each_link_has_to_lose_and_refuses_secrets_by_its_reason() -> (
+    None
+):
+    world = running()
+    stream(world)
+    world.block(30, ALICE)
+    world.settle()
+    before = copies(world)
+    keys(world, stream(world), 2)
+    put_back(world, **before)
+    node = world.sites[ALICE].node
+    levels = sum(pad.level() for pad in link_at(world, ALICE).memory.pads)
+    (stake,) = node.stakes()
+
+    assert LinkStake(link=LINK, pad_bytes=levels, held_blocks=1, streams=1) == stake
+    assert levels > 0
+    assert node.standing is not None
+    assert node.standing.reason == node.refuses_secret(LINK, SecretId("9" * 32))
+    assert not node.room(LINK, 4096)
+    assert node.deadline_ms() is None
+
+
+def test_a_standing_node_keeps_track_of_its_devices_and_wipes_what_it_did_not_ask_for() -> None:
+    world = running()
+    before = copies(world)
+    keys(world, stream(world), 2)
+    put_back(world, **before)
+    node, device, bits = world.sites[ALICE].node, DeviceId("device"), Secret(b"x")
+    opened = MaterialOpened(material=MaterialId("stray"), offset=0, length=1, bits=bits)
+    gone = MaterialOpened(material=MaterialId("stray"), offset=0, length=1, bits=None)
+    changed = DeviceChanged(device=device, link=LINK, fault="silent", reason="no answer")
+    effects = node.handle_all(world.moment, [opened, gone, HungUp(request_id=7), changed])
+
+    assert [("device", "device: silent: no answer")] == alarms(effects)
+    assert [Alarm, Audit] == [type(each) for each in effects]
+    assert node.standing is not None
+    assert not any(bits.expose())
+    assert {device: "silent"} == node.device_faults
+
+
+def test_a_link_that_was_burnt_already_is_burnt_again() -> None:
+    """Its hash key is gone since, and no other secret was brought."""
+    world = running()
+    before = copies(world)
+    keys(world, stream(world), 2)
+    put_back(world, **before)
+    say(world, Way.BURN, ALICE)
+    burnt = world.sites[ALICE].disk.copy()
+    epoch = link_at(world, ALICE).memory.epoch
+    world.crash(ALICE)
+    world.settle()
+    put_back(world, alice=burnt)
+    stood = world.sites[ALICE].node.standing is not None
+    say(world, Way.BURN, ALICE)
+    memory = link_at(world, ALICE).memory
+
+    assert stood
+    assert (LinkState.DOUBTED, None, epoch + 1) == (memory.state, memory.hash_key, memory.epoch)
+    say(world, Way.BURN, BOB)
+    world.give_secret(number=2)
+    world.connect()
+    blocks(world, 40, 4)
+    assert 3 == len(keys(world, stream(world), 3))
