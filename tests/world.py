@@ -20,15 +20,11 @@ from kms.domain.effects import (
     DeliverKey,
     Disconnect,
     Effect,
-    Forget,
     Note,
     ReadMaterial,
     Refuse,
-    Save,
     SendFrame,
-    StoreMaterial,
     TakeMaterial,
-    WipeMaterial,
 )
 from kms.domain.events import (
     Asked,
@@ -50,7 +46,6 @@ from kms.domain.names import (
     KSID,
     BlockId,
     DeviceId,
-    MaterialId,
     NodeId,
     SAEId,
     SecretId,
@@ -58,9 +53,10 @@ from kms.domain.names import (
 )
 from kms.domain.node import Node
 from kms.domain.policy import Policy, Rule
-from kms.domain.records import Record
 from kms.domain.requests import Request
 from kms.domain.secret import Secret
+from kms.simulation.disk import Disk
+from kms.simulation.disk import key as _key  # noqa: F401 - for those who look records up
 
 ALICE, BOB = NodeId("alice"), NodeId("bob")
 LINK = link_id(ALICE, BOB)
@@ -71,62 +67,6 @@ SETTINGS = LinkSettings(pool_bytes_max=64 * limits.MIB, qber_max=0.11, block_exp
 def block_bits(number: int, length: int) -> bytes:
     """The bits that both devices give for block ``number``."""
     return hashlib.shake_256(f"block {number}".encode()).digest(length)
-
-
-class Disk:
-    """What survives a crash: records and material, as of the last commit."""
-
-    def __init__(self) -> None:
-        self.records: dict[tuple[object, ...], Record] = {}
-        self.material: dict[MaterialId, bytearray] = {}
-        self.gone: dict[MaterialId, bytearray] = {}
-        """1 for each wiped byte"""
-        self.unreadable: set[MaterialId] = set()
-
-    def copy(self) -> "Disk":
-        """A clone, slots and all. A backup has no slots: ``without_slots``."""
-        twin = Disk()
-        twin.records = dict(self.records)
-        twin.unreadable = set(self.unreadable)
-        twin.material = {key: bytearray(value) for key, value in self.material.items()}
-        twin.gone = {key: bytearray(value) for key, value in self.gone.items()}
-        return twin
-
-    def without_slots(self) -> "Disk":
-        """What a restored backup is: every record, and no material that can be read."""
-        twin = self.copy()
-        twin.unreadable = set(twin.material)
-        return twin
-
-    def commit(self, effects: Iterable[Effect]) -> None:
-        for effect in effects:
-            match effect:
-                case Save(record=record):
-                    self.records[_key(record)] = record
-                case Forget(record=record):
-                    self.records.pop(_key(record), None)
-                case StoreMaterial(material=material, bits=bits):
-                    assert material not in self.material, "a material's name is never reused"
-                    self.material[material] = bytearray(bits.expose())
-                    self.gone[material] = bytearray(len(bits))
-                case WipeMaterial(material=material, offset=offset, length=length):
-                    self.wipe(material, offset, length)
-
-    def wipe(self, material: MaterialId, offset: int, length: int) -> None:
-        if material in self.material:
-            self.material[material][offset : offset + length] = bytes(length)
-            self.gone[material][offset : offset + length] = b"\1" * length
-
-    def read(self, material: MaterialId, offset: int, length: int) -> Secret | None:
-        gone = self.gone.get(material)
-        if material in self.unreadable or gone is None or any(gone[offset : offset + length]):
-            return None
-        assert offset + length <= len(gone), "outside the material"
-        return Secret(self.material[material][offset : offset + length])
-
-
-def _key(record: Record) -> tuple[object, ...]:
-    return (type(record), *(getattr(record, name) for name in type(record).KEY))
 
 
 class Site:

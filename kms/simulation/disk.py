@@ -40,7 +40,7 @@ class Disk:
 
     def __init__(self) -> None:
         self.records: dict[tuple[object, ...], Record] = {}
-        self.material: dict[MaterialId, bytes] = {}
+        self.material: dict[MaterialId, bytearray] = {}
         self.gone: dict[MaterialId, bytearray] = {}
         """1 for each wiped byte"""
         self.live: dict[MaterialId, int] = {}
@@ -53,7 +53,7 @@ class Disk:
         """A clone, slots and all. A backup has no slots: ``without_slots``."""
         twin = Disk()
         twin.records = dict(self.records)
-        twin.material = dict(self.material)
+        twin.material = {key: bytearray(value) for key, value in self.material.items()}
         twin.gone = {key: bytearray(value) for key, value in self.gone.items()}
         twin.live = dict(self.live)
         twin.unreadable = set(self.unreadable)
@@ -83,11 +83,11 @@ class Disk:
             elif isinstance(effect, Forget):
                 self.records.pop(key(effect.record), None)
             elif isinstance(effect, StoreMaterial):
-                self._store(effect.material, bytes(effect.bits.expose()))
+                self._store(effect.material, bytearray(effect.bits.expose()))
             elif isinstance(effect, WipeMaterial):
                 self.wipe(effect.material, effect.offset, effect.length)
 
-    def _store(self, material: MaterialId, bits: bytes) -> None:
+    def _store(self, material: MaterialId, bits: bytearray) -> None:
         assert material not in self.material, "a material's name is never reused"
         self.material[material] = bits
         self.gone[material] = bytearray(len(bits))
@@ -100,9 +100,11 @@ class Disk:
         part = gone[offset : offset + length]
         self.live[material] -= part.count(0)
         gone[offset : offset + length] = b"\1" * len(part)
-        if not self.live[material]:
+        if self.live[material]:
+            self.material[material][offset : offset + length] = bytes(len(part))
+        else:
             # The name stays; the bits need no room.
-            self.material[material] = b""
+            self.material[material] = bytearray()
 
     def read(self, material: MaterialId, offset: int, length: int) -> Secret | None:
         """The bytes; None when any of them is wiped or does not open."""
@@ -112,7 +114,7 @@ class Disk:
         assert offset + length <= len(gone), "outside the material"
         if gone.find(1, offset, offset + length) >= 0:
             return None
-        return Secret(bytearray(self.material[material][offset : offset + length]))
+        return Secret(self.material[material][offset : offset + length])
 
 
 def key(record: Record) -> tuple[object, ...]:
