@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from kms.simulation.simulation import Simulation
 
 CHUNK_SIZES = (32, 32, 64, 256, 1024)
+# Between two questions of one application: some ten events a second for two nodes.
+THINK_MS = (1_500, 7_000)
 # Answers in a row that bring nothing, after which a program gives its stream up.
 PATIENCE = 12
 # Keys that one end has and the other has not fetched yet, at most remembered.
@@ -57,7 +59,7 @@ class Pair:
         self.common = 0
         """indices that both got, of all streams so far"""
         self._random = random.Random(f"{simulation.seed}/pair/{name}")
-        self.think_ms = self._random.uniform(800, 4_000)
+        self.think_ms = self._random.uniform(*THINK_MS)
         self.qos = QoS()
         self._epoch = 0
 
