@@ -56,8 +56,9 @@ from kms.domain.records import LinkState
 from kms.domain.requests import Close, GetKey, OpenConnect
 from kms.domain.secret import Secret
 from kms.domain.status import QoS
+from kms.simulation.disk import Disk, key
 from tests.sim.ledger import Ledger
-from tests.world import ALICE, ANN, BEN, BOB, LINK, Disk, Site, World, _key
+from tests.world import ALICE, ANN, BEN, BOB, LINK, Site, World
 
 ENDS: Final = {ALICE: ANN, BOB: BEN}
 STORE, JOURNAL = "store", "audit.jsonl"
@@ -133,7 +134,7 @@ class FileDisk(Disk):
         self.engine = Engine(self.home / STORE, self.sealer, self.node, self.through)
         self.engine._ledger._database.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
         self.journal = journal_file._open(self.home / JOURNAL, FileOperations())
-        self.records = {_key(each): each for each in self.engine.load()}
+        self.records = {key(each): each for each in self.engine.load()}
         self._note_state()
 
     def killed(self) -> "FileDisk":
@@ -193,9 +194,9 @@ class FileDisk(Disk):
             self.engine.commit(changes)
         for change in changes:
             if isinstance(change, Save):
-                self.records[_key(change.record)] = change.record
+                self.records[key(change.record)] = change.record
             elif isinstance(change, Forget):
-                self.records.pop(_key(change.record), None)
+                self.records.pop(key(change.record), None)
         self._note_state()
 
     def _note_state(self) -> None:

@@ -23,7 +23,7 @@ from kms.adapters.store_sqlite.spans import Spans
 from kms.adapters.store_sqlite.unit import Unit as Place
 from kms.domain.names import MaterialId, NodeId
 from kms.domain.records import Record
-from tests.world import _key
+from kms.simulation.disk import key
 
 FILES: Final = ("records.db", "records.db-wal", "material", "slots")
 
@@ -117,7 +117,7 @@ class State:
             )
             for name, number, material, unit in units_of(engine)
         }
-        return cls(engine._ledger._rows(), {_key(each): each for each in engine.load()}, units)
+        return cls(engine._ledger._rows(), {key(each): each for each in engine.load()}, units)
 
 
 def units_of(engine: Engine) -> list[tuple[MaterialId, int, Material, Place]]:

@@ -22,6 +22,7 @@ _WAL_HEADER, _WAL_FRAME, _PAGE = 32, 24 + 4096, 4096
 class Torn:
     """A store as a crash may leave it."""
 
+    file: str
     kind: str
     images: Images = attrs.field(repr=False)
     earlier: Shot
@@ -55,7 +56,7 @@ def tears(scene: Scene, chance: random.Random, count: int) -> Iterator[Torn]:
         way = chance.choice(WAYS)
         images[name] = _only_written(name, old, new, way(old, new, at, (low, high), chance))
         kind = f"{name} {way.__name__.strip('_').replace('_', ' ')}"
-        yield Torn(kind, images, earlier, later, f"{kind} at {at} of {low} to {high}")
+        yield Torn(name, kind, images, earlier, later, f"{kind} at {at} of {low} to {high}")
 
 
 def whole_tail(scene: Scene, bytes_max: int) -> tuple[Shot, Shot, int, int] | None:

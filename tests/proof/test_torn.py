@@ -8,6 +8,7 @@ import pytest
 from kms.adapters.store_sqlite import engine, slots, unit
 from kms.domain.errors import StoreFault
 from tests.proof import torn
+from tests.proof.tears import changed
 
 
 def quiet(line: str) -> None:
@@ -93,7 +94,7 @@ def test_a_store_that_gives_out_what_does_not_verify_is_found_out(
 
 
 def test_the_changed_bytes_are_those_from_the_first_to_the_last_that_differ() -> None:
-    assert torn.changed(b"abcdef", b"abXdYf") == (2, 5)
-    assert torn.changed(b"abc", b"abcdef") == (3, 6)
-    assert torn.changed(b"aXc", b"abcdef") == (1, 6)
-    assert torn.changed(b"Xbcdef", b"abcdeX") == (0, 6)
+    assert changed(b"abcdef", b"abXdYf") == (2, 5)
+    assert changed(b"abc", b"abcdef") == (3, 6)
+    assert changed(b"aXc", b"abcdef") == (1, 6)
+    assert changed(b"Xbcdef", b"abcdeX") == (0, 6)

@@ -1,77 +1,24 @@
 """What is wrong with a torn store, as the store's own engine opened it.
 
-Theory of operation. ``Engine`` opens it as a node's start does, every time. Two things that are the
-same in store after store are not done anew for each, but for a sample (``whole``):
-
-- the layout (migrations, columns, owner): what it looks at is compared to what it has looked at
-  before, byte by byte (``Layouts``), and only what is new to it is worked through;
-- what files hold that were not torn there: rows that are those of a known state mean its records,
-  and a unit whose slot and sealed text are byte for byte those of a known state opens to its bytes.
-
-Whatever differs by a byte is opened; in the sample, everything that the batch touched is.
+Theory of operation. What files hold that were not torn there is known (``scenes``): rows that are
+those of a known state mean its records, and a unit whose slot and sealed text are byte for byte
+those of a known state opens to its bytes. Whatever differs by a byte is opened. Of a sample
+(``whole``) the records are read, and all units that the batch touched are opened.
 """
 
-import os
 import random
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
-from functools import lru_cache
+from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
-from typing import Final
-from unittest.mock import patch
 
-from kms.adapters.store_sqlite import ledger, spans
 from kms.adapters.store_sqlite.engine import Engine
 from kms.adapters.store_sqlite.limits import SLOT_BYTES
-from kms.adapters.store_sqlite.schema import prepare
 from kms.adapters.store_sqlite.spans import Spans
 from kms.domain.errors import StoreFault
-from tests.proof.scenes import Images, Rows, Scene, State, Unit, bytes_of, sealed_in, units_of
+from tests.proof.reopening import laid_out
+from tests.proof.scenes import Rows, Scene, State, Unit, bytes_of, sealed_in, units_of
 from tests.proof.tears import Torn
-
-_TEXTS_MAX: Final = 10_000
-
-
-class Layouts:
-    """Layouts of a database that ``prepare`` found right, and left as they were."""
-
-    def __init__(self) -> None:
-        self._right: set[tuple[object, ...]] = set()
-        self._from_text = lru_cache(_TEXTS_MAX)(spans.from_text)
-
-    @contextmanager
-    def known(self) -> Iterator[None]:
-        """While it lasts, stores of a layout that was found right are not looked at for it, and a
-        text of spans that was read is not read again."""
-        with (
-            patch.object(ledger, "prepare", self._prepare),
-            patch.object(spans, "from_text", self._from_text),
-        ):
-            yield
-
-    def _prepare(self, database: sqlite3.Connection, node: str) -> None:
-        found = _layout(database, node)
-        if found in self._right:
-            return
-        prepare(database, node)
-        if _layout(database, node) == found:
-            self._right.add(found)
-
-
-def _layout(database: sqlite3.Connection, node: str) -> tuple[object, ...]:
-    """All that ``prepare`` goes by."""
-    asked = (
-        "SELECT type, name, sql FROM sqlite_schema ORDER BY name",
-        "PRAGMA application_id",
-        "PRAGMA user_version",
-        "SELECT value FROM store WHERE fact = 'node'",
-        "SELECT * FROM _sqlite_migrations",
-    )
-    try:
-        return (node, *(repr(database.execute(each).fetchall()) for each in asked))
-    except sqlite3.Error as error:
-        return (node, repr(error))
 
 
 class Opened:
@@ -165,29 +112,6 @@ def _difference(state: State, found: Opened) -> str:
     keys = wanted.keys() | found.spans.keys()
     units = [key for key in keys if wanted.get(key) != found.spans.get(key)]
     return f"records {rows[:2]}, units {units[:3]}"
-
-
-def laid_out(place: Path, images: Images) -> Path:
-    """A store of these files, and no log where there is none."""
-    place.mkdir(parents=True, exist_ok=True)
-    for name, data in images.items():
-        path = place / name
-        if data or name != "records.db-wal":
-            _write(path, data)
-        else:
-            path.unlink(missing_ok=True)
-    return place
-
-
-def _write(path: Path, data: bytes) -> None:
-    """In place: room that the file has already costs nothing."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        if os.pread(fd, len(data) + 1, 0) != data:
-            assert os.pwrite(fd, data, 0) == len(data), "memory takes it all at once"
-            os.ftruncate(fd, len(data))
-    finally:
-        os.close(fd)
 
 
 def contents(place: Path, database: bytes, log: bytes) -> str:
