@@ -49,10 +49,10 @@ from kms.domain.effects import (
     WipeMaterial,
 )
 from kms.domain.errors import JournalFault, StoreFault
-from kms.domain.events import MaterialOpened, NetworkChanged, Tick
+from kms.domain.events import MaterialOpened, NetworkChanged, Restored, Tick
 from kms.domain.names import KSID, MaterialId, NodeId
 from kms.domain.policy import Policy, Rule
-from kms.domain.records import LinkState
+from kms.domain.records import LinkState, Way
 from kms.domain.requests import Close, GetKey, OpenConnect
 from kms.domain.secret import Secret
 from kms.domain.status import QoS
@@ -234,10 +234,9 @@ def _free(path: Path) -> Path:
 class FileSite(Site):
     """A node that starts on files."""
 
-    def __init__(self, disk: FileDisk, peers: Iterable[NodeId]) -> None:
+    def __init__(self, disk: FileDisk, peers: Iterable[NodeId], *, watched: bool) -> None:
         self._first = disk
-        # No witness: what the two ends themselves can see of an old store is tried here.
-        super().__init__(disk.node, peers, watched=False)
+        super().__init__(disk.node, peers, watched=watched)
 
     @property
     def files(self) -> FileDisk:
@@ -263,13 +262,15 @@ class FilesWorld(World):
         *,
         watcher: Callable[[Path], StoreDisk] = lambda home: StoreDisk(),
         remember: bool = False,
+        watched: bool = False,
     ) -> None:
+        """``watched``: each has a witness outside its files, which no copy has."""
         super().__init__(ALICE, BOB)
         self.files: dict[NodeId, FileSite] = {}
         for name, peer in ((ALICE, BOB), (BOB, ALICE)):
             disk = FileDisk(place / name, name, sealer_in(place, name), watcher=watcher)
             disk.remember = remember
-            self.files[name] = FileSite(disk, [peer])
+            self.files[name] = FileSite(disk, [peer], watched=watched)
         self.sites = {**self.files}
         self.before_boot: Callable[[NodeId], FileDisk | None] = lambda name: None
         """asked at each crash: files that the node starts on instead of its own"""
@@ -325,12 +326,14 @@ class Traffic:
         ttls_s: tuple[int, ...] = (0,),
         remember: bool = False,
         block_bytes: tuple[int, ...] = BLOCK_BYTES,
+        watched: bool = False,
     ) -> None:
-        """``block_bytes``: what the devices give, in turn."""
+        """``block_bytes``: what the devices give, in turn. ``watched``: by a witness each, outside
+        the files; without, what the two ends themselves can see of an old store is tried."""
         self.chance = chance
         self.ttls_s = ttls_s
         self.block_bytes = block_bytes
-        self.world = FilesWorld(place, watcher=watcher, remember=remember)
+        self.world = FilesWorld(place, watcher=watcher, remember=remember, watched=watched)
         self.ledger = Ledger(self.world)
         self.done: Counter[str] = Counter()
         self.streams: list[KSID] = []
@@ -435,10 +438,12 @@ class Traffic:
     # ---- to a quiet end ---------------------------------------------------------------------
 
     def come_up(self) -> None:
-        """The link is up, with a new secret if it needs one, and has pad."""
+        """The link is up, with a new secret if it needs one, and has pad; operators have come to
+        the nodes that stood."""
         self._crash_in = None
         for _ in range(40):
             self.world.settle()
+            self.operate()
             if self.world.connected() and not self._needs_secret():
                 return
             if self._needs_secret():
@@ -447,6 +452,15 @@ class Traffic:
                 self.world.connect()
         alarms = [alarm for site in self.world.sites.values() for alarm in site.alarms]
         raise AssertionError(f"I12 the link does not come up: {alarms[-3:]}")
+
+    def operate(self) -> None:
+        """A node that stands is told how it goes on."""
+        for name in (ALICE, BOB):
+            if self.world.sites[name].node.standing is not None:
+                way = self.chance.choice((Way.BURN, Way.BURN, Way.ASK_PEERS))
+                self.done[f"stood, then {way.value}"] += 1
+                self.world.sites[name].inbox.append(Restored(way))
+        self.world.settle()
 
     def feed(self, blocks: int = 2) -> None:
         """So many blocks are agreed."""

@@ -9,15 +9,17 @@ key (I2) over the whole life; a node that calls itself mistaken, or does not sta
 Once in a while the leader comes back old and *appends another block under a number that its peer
 holds already*: the worst that an old store can do. The link must stop until a second secret.
 
-Never are both ends old: that cannot be seen from within (docs/invariants.md, I1). So the pictures
-of one end are thrown away when the other is restored.
+Both ends old at once cannot be seen from within (docs/invariants.md, I1): where nobody outside
+remembers, the pictures of one end are thrown away when the other is restored. In every third life
+each end has a *witness* outside its files, and mostly both are put back together, each to a picture
+of its own. They stand then, until an operator says how they go on.
 """
 
 import random
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -34,12 +36,18 @@ from tests.world import ALICE, BOB, LINK
 
 RESTORES_PER_LIFE: Final = 5
 PHOTOS_MAX: Final = 6
+# Lives with witnesses: one in so many.
+WATCHED_EVERY: Final = 3
+# Each kind of fault is tried at least once in so many restored stores.
+STORES_PER_FAULT: Final = 25
+CLONE, BACKUP, LEADER, BOTH = "clone", "backup", "leader with other appends", "both ends at once"
+WATCHED, STOOD = "one end, with a witness", "old by its witness"
 
 
 def run(amount: float, seed: int, tell: Tell) -> PartReport:
     """``amount`` stores were restored, and each lived on."""
     began = time.monotonic()
-    kinds: Counter[str] = Counter()
+    kinds: Counter[str] = Counter(dict.fromkeys((CLONE, BACKUP, LEADER, BOTH, WATCHED, STOOD), 0))
     violations: list[str] = []
     checks = life = made = keys = 0
     while made < amount and not violations:
@@ -47,7 +55,8 @@ def run(amount: float, seed: int, tell: Tell) -> PartReport:
             workshop() as place,
             caught(violations, f"tests.proof.restores seed {seed} life {life}"),
         ):
-            lived = Life(place, random.Random(f"restores {seed} {life}"))
+            watched = life % WATCHED_EVERY == WATCHED_EVERY - 1
+            lived = Life(place, random.Random(f"restores {seed} {life}"), watched=watched)
             try:
                 while lived.restored < RESTORES_PER_LIFE and made + lived.restored < amount:
                     lived.round()
@@ -67,6 +76,7 @@ def run(amount: float, seed: int, tell: Tell) -> PartReport:
         made={"restored stores": made, "lives": life, "keys compared": keys},
         checks=checks,
         faults=dict(sorted(kinds.items())),
+        faults_min=int(amount // STORES_PER_FAULT),
         violations=tuple(violations),
         seconds=time.monotonic() - began,
     )
@@ -88,29 +98,48 @@ def caught(violations: list[str], again: str) -> Iterator[None]:
 class Life:
     """Two nodes whose ends grow old copies of themselves."""
 
-    def __init__(self, place: Path, chance: random.Random) -> None:
-        self.chance = chance
-        self.traffic = Traffic(place, chance)
+    def __init__(self, place: Path, chance: random.Random, *, watched: bool) -> None:
+        """``watched``: each has a witness, and both may be put back at once."""
+        self.chance, self.watched = chance, watched
+        self.traffic = Traffic(place, chance, watched=watched)
         self.photos: dict[NodeId, list[FileDisk]] = {ALICE: [], BOB: []}
-        self.kinds: Counter[str] = Counter(
-            {"clone": 0, "backup": 0, "leader with other appends": 0}
-        )
+        self.kinds: Counter[str] = Counter()
         self.restored = 0
+        self._hand: list[Callable[[], bool]] = []
 
     def round(self) -> None:
-        """Some life, photographs, and one restored store; then the link is up and serves."""
+        """Some life, photographs, and a fault; then the link is up and serves."""
         for _ in range(self.chance.choice((1, 2, 3))):
             self.photograph()
             self.traffic.live(self.chance.randrange(5, 40))
-        if self.chance.random() < 0.15:
-            self.old_leader()
-        else:
-            self.restore(self.chance.choice((ALICE, BOB)))
+        fault = self._draw()
+        if not fault():
+            self._hand.insert(0, fault)
         self.traffic.live(self.chance.randrange(30))
+        if self.chance.random() < 0.5:
+            # In the middle of whatever goes on, and not when all is still.
+            self._note_who_stands()
+            self.traffic.operate()
+            self.traffic.live(self.chance.randrange(30))
+        self._note_who_stands()
         self.traffic.come_up()
         self.traffic.feed()
         assert self.traffic.serve() > 0, "I12 no key is served after a restored store"
         mistakes(self.traffic)
+
+    def _draw(self) -> Callable[[], bool]:
+        """What happens next: every kind has its share."""
+        if not self._hand:
+            if self.watched:
+                self._hand = [*[self.restore_both] * 3, *[self.restore] * 2]
+            else:
+                self._hand = [self.old_leader, *[self.restore] * 5]
+            self.chance.shuffle(self._hand)
+        return self._hand.pop()
+
+    def _note_who_stands(self) -> None:
+        for site in self.traffic.world.sites.values():
+            self.kinds[STOOD] += site.node.standing is not None
 
     def photograph(self) -> None:
         for name, photos in self.photos.items():
@@ -121,14 +150,34 @@ class Life:
                 if len(photos) > PHOTOS_MAX:
                     photos.pop(self.chance.randrange(len(photos))).drop()
 
-    def restore(self, name: NodeId) -> None:
-        """The node starts on a photograph of any age; the photograph stays good for another."""
-        photos = self.photos[name]
-        if not photos:
-            return
-        photo = self.chance.choice(photos)
+    def restore(self) -> bool:
+        """One node starts on a photograph of any age, if there is one."""
+        name = self.chance.choice((ALICE, BOB))
+        if not self.photos[name]:
+            return False
+        if not self.watched:
+            other = BOB if name is ALICE else ALICE
+            while self.photos[other]:
+                self.photos[other].pop().drop()
+        self._start_on_any(name)
+        self.kinds[WATCHED] += self.watched
+        return True
+
+    def restore_both(self) -> bool:
+        """Both start on photographs, each on one of its own."""
+        if not (self.photos[ALICE] and self.photos[BOB]):
+            return False
+        for name in self.chance.sample((ALICE, BOB), 2):
+            self._start_on_any(name)
+            self.traffic.live(self.chance.choice((0, 0, 3)))
+        self.kinds[BOTH] += 1
+        return True
+
+    def _start_on_any(self, name: NodeId) -> None:
+        """The photograph stays good for another."""
+        photo = self.chance.choice(self.photos[name])
         self.start_on(name, photo.copy(), forgot_keys=photo.forgot_keys)
-        self.kinds["backup" if photo.forgot_keys else "clone"] += 1
+        self.kinds[BACKUP if photo.forgot_keys else CLONE] += 1
         self.restored += 1
 
     def start_on(self, name: NodeId, disk: FileDisk, *, forgot_keys: bool) -> None:
@@ -136,17 +185,16 @@ class Life:
         # What was stored under lost data keys reads as wiped for good, in later copies too.
         disk.forgot_keys = forgot_keys or world.files[name].files.forgot_keys
         self.traffic.ledger.forgetful.add(name)
-        other = BOB if name is ALICE else ALICE
-        while self.photos[other]:
-            self.photos[other].pop().drop()
         world.crash(name, disk)
 
-    def old_leader(self) -> None:
+    def old_leader(self) -> bool:
         """Alice, who leads, is old and numbers a block that bob knows by another number."""
         world, traffic = self.traffic.world, self.traffic
         traffic.come_up()
         photo = world.files[ALICE].files.copy()
         traffic.feed(self.chance.choice((1, 2, 3)))
+        while self.photos[BOB]:
+            self.photos[BOB].pop().drop()
         self.start_on(ALICE, photo, forgot_keys=False)
         world.settle()
         traffic.blocks += 1
@@ -171,8 +219,9 @@ class Life:
         world.connect()
         states = [world.sites[name].node.links[LINK].memory.state for name in (ALICE, BOB)]
         assert LinkState.DOUBTED in states, "I7 other appends under the same numbers are believed"
-        self.kinds["leader with other appends"] += 1
+        self.kinds[LEADER] += 1
         self.restored += 1
+        return True
 
 
 def mistakes(traffic: Traffic) -> None:

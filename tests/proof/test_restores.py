@@ -7,7 +7,7 @@ import pytest
 
 from kms.domain import hello
 from kms.domain.linkmemory import LinkMemory
-from tests.proof import restores
+from tests.proof import onfiles, restores
 
 
 def quiet(line: str) -> None:
@@ -45,6 +45,19 @@ def test_a_node_that_goes_on_where_its_old_store_stands_is_found_out(
 
     assert report.violations[0].startswith("I1 ")
     assert "tests.proof.restores seed 1 life" in report.violations[0]
+
+
+@pytest.mark.slow
+def test_both_ends_put_back_together_and_nobody_who_remembers_are_found_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Planted: the witnesses are not asked. (No node can see this from within.)"""
+    monkeypatch.setattr(
+        onfiles.FileSite, "watched", property(lambda site: False, lambda site, value: None)
+    )
+    report = restores.run(200, seed=1, tell=quiet)
+
+    assert report.violations[0].startswith(("I1 ", "I2 "))
 
 
 def _lower(direction: Any, mine: Any, theirs: Any) -> int:
