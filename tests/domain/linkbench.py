@@ -4,6 +4,8 @@ from uuid import UUID
 
 from kms.domain import appendlog, limits
 from kms.domain.agreement import Agreement
+from kms.domain.appendlog import LogEntry
+from kms.domain.direction import Direction
 from kms.domain.effects import Alarm, Audit, Effect, Forget, Save, TakeMaterial, WipeMaterial
 from kms.domain.events import BlockArrived
 from kms.domain.extents import Extent
@@ -12,13 +14,16 @@ from kms.domain.moment import Moment
 from kms.domain.names import BlockId, DeviceId, MaterialId, NodeId, SecretId
 from kms.domain.outbox import Outbox
 from kms.domain.pad import Pad
-from kms.domain.records import LinkState, Record
+from kms.domain.records import BlockRecord, BlockState, LinkState, Record
 from kms.domain.secret import Secret
 from kms.domain.wire import Message
 from tests.world import ALICE, BOB, LINK, SETTINGS, block_bits
 
 SECRET = SecretId("5" * 32)
 HASH_KEY = Secret(bytes(range(32)))
+SIZE = 4096
+"""of a block"""
+LEADERS = Direction.FROM_LEADER
 
 
 def outbox(mono_ms: int = 1_000) -> Outbox:
@@ -86,6 +91,38 @@ def extend(
 def fill(pad: Pad, start: int, length: int) -> None:
     """These bytes are in the pad's window."""
     pad.window.add(start, Secret(bytes(at % 251 for at in range(start, start + length))))
+
+
+def entry(bench: Bench, number: int, direction: Direction = LEADERS) -> LogEntry:
+    return LogEntry(
+        seq=bench.memory.log_count,
+        block_id=block_id(number),
+        direction=direction,
+        start=bench.memory.pad(direction).extents.end,
+        length=SIZE,
+    )
+
+
+def held(number: int) -> BlockRecord:
+    return BlockRecord(
+        link=LINK,
+        block_id=block_id(number),
+        state=BlockState.HELD,
+        length=SIZE,
+        material=MaterialId(f"m{number}"),
+        device=DeviceId("device"),
+        origin="quantum",
+        qber=None,
+        received_ms=5,
+    )
+
+
+def filled(count: int, node: str = "alice") -> Bench:
+    """The first entry is number 0, at offset 0 of the leader's pad, and so on."""
+    bench = Bench(ALICE if node == "alice" else BOB)
+    for number in range(count):
+        bench.log.append(entry(bench, number), held(number), outbox())
+    return bench
 
 
 def saved(out: Outbox) -> list[Record]:

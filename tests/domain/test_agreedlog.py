@@ -10,57 +10,27 @@ from kms.domain.appendlog import LogEntry, LogHistory
 from kms.domain.direction import Direction
 from kms.domain.effects import Audit, Effect, StoreMaterial, WipeMaterial
 from kms.domain.events import SecretCarried
-from kms.domain.names import DeviceId, MaterialId, SecretId
+from kms.domain.names import MaterialId, SecretId
 from kms.domain.outbox import Outbox
 from kms.domain.records import BlockRecord, BlockState, LinkRecord, LinkState, PadRecord
 from kms.domain.secret import Secret
 from tests.domain.linkbench import (
+    LEADERS,
     SECRET,
+    SIZE,
     Bench,
     audited,
     block_id,
+    entry,
     fill,
+    filled,
     forgotten,
+    held,
     outbox,
     ranges,
     saved,
 )
-from tests.world import ALICE, BOB, LINK
-
-SIZE = 4096
-LEADERS = Direction.FROM_LEADER
-
-
-def entry(bench: Bench, number: int, direction: Direction = LEADERS) -> LogEntry:
-    return LogEntry(
-        seq=bench.memory.log_count,
-        block_id=block_id(number),
-        direction=direction,
-        start=bench.memory.pad(direction).extents.end,
-        length=SIZE,
-    )
-
-
-def held(number: int) -> BlockRecord:
-    return BlockRecord(
-        link=LINK,
-        block_id=block_id(number),
-        state=BlockState.HELD,
-        length=SIZE,
-        material=MaterialId(f"m{number}"),
-        device=DeviceId("device"),
-        origin="quantum",
-        qber=None,
-        received_ms=5,
-    )
-
-
-def filled(count: int, node: str = "alice") -> Bench:
-    """The first entry is number 0, at offset 0 of the leader's pad, and so on."""
-    bench = Bench(ALICE if node == "alice" else BOB)
-    for number in range(count):
-        bench.log.append(entry(bench, number), held(number), outbox())
-    return bench
+from tests.world import LINK
 
 
 def blocks(out: Outbox) -> list[tuple[int | None, BlockState]]:

@@ -57,6 +57,7 @@ TESTS: Final = (
     "extents",
     "extents_cases",
     "frame",
+    "greeting",
     "hello",
     "hello_outcomes",
     "link",
