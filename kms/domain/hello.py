@@ -101,9 +101,9 @@ def settle(
     if not fresh and theirs.epoch > mine.epoch + limits.EPOCH_JUMP_MAX:
         raise Refused("the neighbour's epoch is out of reach")
     old = _compare_logs(memory, mine, theirs, settled, hash_at)
-    met = theirs.seen_boot == mine.boot and mine.seen_boot == theirs.boot
-    continuous = met and not old
     leader, follower = (mine, theirs) if memory.leads else (theirs, mine)
+    met = theirs.seen_boot == mine.boot and mine.seen_boot == theirs.boot
+    continuous = met and not old and _windows_fit(leader, follower)
     starts: dict[Direction, int] = {}
     ends: dict[Direction, int] = {}
     for direction in Direction:
@@ -111,8 +111,6 @@ def settle(
         ends[direction] = max(at_writer.end, at_reader.end)
         if continuous:
             starts[direction] = max(at_writer.mark, at_reader.mark)
-            if starts[direction] > min(at_writer.granted, at_reader.granted):
-                raise Refused("a mark beyond its grant")
         else:
             starts[direction] = max(at_writer.granted, at_reader.granted)
             if at_writer.granted > at_reader.granted and not old:
@@ -164,6 +162,16 @@ def _compare_logs(
     if memory.leads and follower.log_count < settled:
         return "the follower lacks appends that it had acknowledged"
     return ""
+
+
+def _windows_fit(leader: Hello, follower: Hello) -> bool:
+    """Whether what is left in memory can be the same bytes. It is not when one end began anew, the
+    other never heard of it, and grants had been lost before."""
+    views = [_views(direction, leader, follower) for direction in Direction]
+    return all(
+        max(at_writer.mark, at_reader.mark) <= min(at_writer.granted, at_reader.granted)
+        for at_writer, at_reader in views
+    )
 
 
 def _of(hello: Hello, direction: Direction) -> PadState:

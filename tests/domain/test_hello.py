@@ -7,6 +7,7 @@ import pytest
 from kms.domain import hello, limits
 from kms.domain.hello import Outcome, Refused
 from kms.domain.linkmemory import LinkMemory
+from kms.domain.outbox import Outbox
 from kms.domain.wire import Hello, PadState, Want
 from tests.world import ALICE, BOB, LINK, SETTINGS, World
 
@@ -167,6 +168,38 @@ def test_a_hello_that_only_the_reader_heard_never_looks_like_an_old_store() -> N
 
     assert [[], []] == [site.alarms for site in world.sites.values()]
     assert [1, 1] == [site.node.links[LINK].memory.epoch for site in world.sites.values()]
+
+
+def test_an_end_that_began_anew_unheard_comes_to_terms_with_its_neighbour() -> None:
+    """A lost grant, windows lost, and a hello that only one end heard: both said for ever that
+    the other's mark was beyond its grant (simulated seeds 220, 224)."""
+    world = World()
+    world.settle()
+    world.give_secret()
+    world.connect()
+    for number in range(40):
+        world.block(number)
+        world.settle()
+    alice, bob = (world.sites[name].node.links[LINK] for name in (ALICE, BOB))
+    recorded = bob.memory.writer.granted
+    world.lose_frame = lambda sender, data: sender == ALICE
+    while alice.memory.reader.granted == recorded:
+        bob.send(Want(2000, recorded))
+        world.pass_time(100)
+    for _ in range(2):
+        world.cut()
+        world.settle()
+        alice.greeting.windows_lost("its bits are unreadable", Outbox(world.moment))
+        world.connect()
+    assert alice.memory.reader.mark > bob.memory.writer.granted
+    world.cut()
+    world.settle()
+    world.lose_frame = lambda sender, data: False
+    world.connect()
+
+    assert [True, True] == [alice.up, bob.up]
+    assert alice.memory.reader.granted == bob.memory.writer.granted
+    assert [[], []] == [site.alarms for site in world.sites.values()]
 
 
 def test_an_old_leader_appends_behind_what_its_follower_once_cut() -> None:
