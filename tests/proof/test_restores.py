@@ -53,7 +53,10 @@ def test_both_ends_put_back_together_and_nobody_who_remembers_are_found_out(
 ) -> None:
     """Planted: the witnesses are not asked. (No node can see this from within.)"""
     monkeypatch.setattr(
-        onfiles.FileSite, "watched", property(lambda site: False, lambda site, value: None)
+        onfiles.FileSite,
+        "watched",
+        property(lambda site: False, lambda site, value: None),
+        raising=False,
     )
     report = restores.run(200, seed=1, tell=quiet)
 
