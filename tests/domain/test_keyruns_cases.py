@@ -103,3 +103,22 @@ def test_many_small_designations_that_nobody_read_yet_are_no_holes(
         runs.move(span, KeyEvent.DESTROY, now=NOW, reason="gone")
 
     assert runs.crowded
+
+
+# ---- what can be wiped --------------------------------------------------------------------
+
+
+def test_delivered_chunks_are_wiped_by_whole_units_unless_nobody_else_is_left_in_them() -> None:
+    """Units of 4 chunks; 1 to 8 are delivered, 0 and 9 wait beside them."""
+    runs = ten()
+    span = Span(first=1, count=8, material=MaterialId("m"), material_first=0)
+    runs.move(span, KeyEvent.DELIVER, now=NOW, reason="delivered", stamp=3)
+    fresh = runs.settled(4)
+    runs.age(3)
+    amid = runs.settled(4)
+    lost(runs, 0, 1)
+    lost(runs, 9, 1)
+
+    assert [] == fresh
+    assert [(4, 4)] == [(each.first, each.count) for each in amid]
+    assert [(1, 8)] == [(each.first, each.count) for each in runs.settled(4)]

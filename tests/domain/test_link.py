@@ -8,6 +8,7 @@ from kms.domain.link import Link
 from kms.domain.names import NodeId
 from kms.domain.records import LinkState
 from kms.domain.session import Phase
+from kms.domain.wire import Want
 from tests.world import ALICE, BOB, LINK, World, block_bits
 
 
@@ -362,3 +363,28 @@ def test_a_link_that_only_talks_and_never_gets_blocks_keeps_its_reserve_for_rest
         restarts += link_at(world, ALICE).up
 
     assert restarts == 8
+
+
+def test_blocks_that_one_end_cannot_read_are_burnt_at_both_and_the_link_goes_on() -> None:
+    """Where that end writes, the other is told; where it reads, windows begin anew."""
+    for name in (ALICE, BOB):
+        world = joined()
+        site = world.sites[name]
+        for number in range(6):
+            world.block(number)
+            world.settle()
+        site.disk.unreadable.update(each for each in site.disk.material if "block" in each)
+        for number in range(10, 60):
+            world.block(number)
+            world.settle()
+        for _ in range(200):
+            for each in (ALICE, BOB):
+                link_at(world, each).send(Want(2000, 0))
+            world.pass_time(1_000, step_ms=500)
+            if not world.connected():
+                world.connect()
+
+        assert world.connected()
+        assert {"pad-unreadable"} == {kind for kind, _ in site.alarms}
+        assert [] == world.sites[BOB if name == ALICE else ALICE].alarms
+        assert pools(world)[0] == pools(world)[1], name

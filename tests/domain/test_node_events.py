@@ -12,6 +12,7 @@ from kms.domain.events import (
     BlockArrived,
     DeviceChanged,
     Event,
+    HungUp,
     LinkAdded,
     MaterialOpened,
     PeerConnected,
@@ -61,9 +62,10 @@ def test_events_for_links_that_are_not_there_change_nothing() -> None:
         PeerConnected(link=NOWHERE, session=7),
         PeerFrame(link=NOWHERE, session=7, data=b""),
         PeerLost(link=NOWHERE, session=7, reason="x"),
+        HungUp(request_id=7),
     ]
 
-    assert [[], [], []] == [node.handle(world.moment, event) for event in events]
+    assert [[], [], [], []] == [node.handle(world.moment, event) for event in events]
 
 
 def test_a_block_or_a_secret_for_no_link_is_refused_and_wiped() -> None:

@@ -4,6 +4,7 @@ that are gone, and news that crossed."""
 from collections.abc import Callable
 
 import attrs
+import msgspec
 import pytest
 
 from kms.domain import limits
@@ -16,7 +17,7 @@ from kms.domain.outbox import Outbox
 from kms.domain.records import StreamRecord
 from kms.domain.requests import GetKey
 from kms.domain.speech import Session
-from kms.domain.status import QoS
+from kms.domain.status import QoS, Status
 from kms.domain.stream import Stream, StreamState, Waiting
 from kms.domain.wire import Announce, Mark, Marked, Message
 from tests.domain.streams_play import (
@@ -147,6 +148,57 @@ def test_i9_a_mark_that_crossed_nothing_is_the_neighbours_fault() -> None:
         tell(pair, A, mark(before.next_index + 1))
 
     assert before == pair.a.stream()
+
+
+def test_i2_a_mark_of_chunks_that_another_process_made_is_the_neighbours_fault() -> None:
+    pair = Pair().established()
+    for _ in range(4):
+        pair.read(A)
+    pair.batch(A)
+    before = pair.a.stream()
+    right = mark(before.next_index)
+    assert before.acked_index < before.next_index
+    with pytest.raises(PeerFault, match="were not made here"):
+        tell(pair, A, msgspec.structs.replace(right, branch=before.branch + 1))
+
+    assert before == pair.a.stream()
+    tell(pair, A, msgspec.structs.replace(right, branch=before.branch))
+    assert before.next_index == pair.a.stream().acked_index
+
+
+def test_an_opening_that_the_neighbours_store_has_forgotten_is_rolled_back() -> None:
+    """Nobody joined at this end, so nothing was delivered here."""
+    pair = Pair()
+    before = pair.a.disk.copy()
+    pair.open(A, ANN, KNOWN)
+    pair.settle()
+    there = KNOWN in pair.b.streams._register.streams
+    pair.crash(A, before)
+    pair.link()
+    pair.settle()
+
+    assert there
+    assert [] == pair.b.disk.streams()
+    assert (0, 0) == (pair.a.streams.count, pair.b.streams.count)
+
+
+def test_a_side_that_nobody_opened_cannot_be_closed() -> None:
+    pair = Pair()
+    pair.open(A, ANN, KNOWN)
+    pair.settle()
+    number = pair.close(B)
+
+    assert Status.PEER_NOT_CONNECTED is pair.status(B, number)
+    assert not pair.b.stream().local_closed
+
+
+def test_a_request_that_is_answered_may_be_hung_up() -> None:
+    pair = Pair().established()
+    number = pair.get(A)
+    before = dict(pair.a.disk.records)
+    pair.hang_up(A, number)
+
+    assert before == pair.a.disk.records
 
 
 # ---- speech -------------------------------------------------------------------------------
