@@ -1,10 +1,11 @@
 """Seeded misfortune for a real network: processes killed, frozen and restarted, one after another.
 
-Theory of operation. Misfortune is drawn from a shuffled hand in which every kind has its share, so
-that a short run has all of them; when the hand is empty it is dealt anew. A kill is followed by a
-start, mostly by a wait until the network has healed, and sometimes at once by the next kill. A
-freeze lasts longer than the time-outs between nodes, devices and applications, and the kills go on
-meanwhile.
+Theory of operation. What will happen is dealt before anything does: hand after hand, shuffled, in
+which every kind has its share, and all of it is played, so that the seed and the number of kills
+say how often each kind happens. What cannot happen now (to a process that is frozen) waits for its
+turn. A kill is followed by a start, mostly by a wait until the network has healed, and sometimes at
+once by the next kill. A freeze lasts longer than the time-outs between nodes, devices and
+applications, and the kills go on meanwhile.
 
 Between two misfortunes the nodes' own figures are looked at: marks and grants of an epoch never
 fall (I1).
@@ -45,16 +46,29 @@ class Kind(Enum):
     RESTART = "SIGTERM node"
 
 
-KILLS: Final = frozenset({Kind.KILL_ALICE, Kind.KILL_BOB, Kind.KILL_DEVICE})
-HAND: Final = (
-    *(Kind.KILL_ALICE,) * 6,
-    *(Kind.KILL_BOB,) * 6,
-    *(Kind.KILL_DEVICE,) * 4,
-    Kind.STOP_NODE,
-    Kind.STOP_DEVICE,
-    Kind.RESTART,
-)
-KILLS_PER_HAND: Final = sum(kind in KILLS for kind in HAND)
+_A, _B, _D = Kind.KILL_ALICE, Kind.KILL_BOB, Kind.KILL_DEVICE
+KILLS: Final = frozenset({_A, _B, _D})
+# Any first so many of them have every kind in its share: six, six, and four.
+KILLS_OF_A_HAND: Final = (_A, _B, _D, _A, _B, _A, _B, _D, _A, _B, _A, _B, _D, _A, _B, _D)
+OTHERS_OF_A_HAND: Final = (Kind.STOP_NODE, Kind.STOP_DEVICE, Kind.RESTART)
+
+
+def dealt(kills: int, chance: random.Random) -> list[Kind]:
+    """Everything that happens, in order: so many kills, and the other kinds among them."""
+    deck: list[Kind] = []
+    for first in range(0, kills, len(KILLS_OF_A_HAND)):
+        hand = list(KILLS_OF_A_HAND[: kills - first])
+        if len(hand) > len(KILLS_OF_A_HAND) // 2:
+            hand += OTHERS_OF_A_HAND
+        chance.shuffle(hand)
+        deck += hand
+    return deck
+
+
+def least(kills: int) -> int:
+    """Every kind happens so often at least, whatever the seed."""
+    whole, rest = divmod(kills, len(KILLS_OF_A_HAND))
+    return whole + (rest > len(KILLS_OF_A_HAND) // 2)
 
 
 @attrs.define
@@ -91,7 +105,7 @@ class Misfortune:
     """from the start of a killed node to the moment when both nodes say that they are ready"""
     _whole: bool = True
     """nothing was coming back when the next kill came"""
-    _hand: list[Kind] = attrs.Factory(list)
+    _deck: list[Kind] = attrs.Factory(list)
     _frozen: set[str] = attrs.Factory(set)
     _freezes: int = 0
 
@@ -100,13 +114,16 @@ class Misfortune:
         return sum(self.happened[kind] for kind in KILLS)
 
     async def strike(self, kills: int, tell: Callable[[int], None]) -> None:
-        """So many kills happened, what else was drawn meanwhile too, and the network is ready.
+        """So many kills happened, all that was dealt with them too, and the network is ready.
         ``AssertionError`` when it does not come back, ``LocalFault`` when a process ended by
         itself."""
+        self._deck = dealt(kills, self.chance)
         async with trio.open_nursery() as nursery:
-            while self.kills < kills:
+            while self._deck:
                 await trio.sleep(self.chance.uniform(0.0, 0.6))
                 kind = self._draw()
+                if kind is None:
+                    continue
                 if kind in KILLS:
                     await self._kill(kind)
                 elif kind is Kind.RESTART:
@@ -117,21 +134,29 @@ class Misfortune:
         await self.network.until_in_time("ready after the last kill", self.network.ready)
         await self._look()
 
-    def _draw(self) -> Kind:
-        if not self._hand:
-            self._hand = list(HAND)
-            self.chance.shuffle(self._hand)
-        return self._hand.pop()
+    def _draw(self) -> Kind | None:
+        """The next that can happen now; None: someone has to thaw first."""
+        for place, kind in enumerate(self._deck):
+            if self._possible(kind):
+                return self._deck.pop(place)
+        return None
+
+    def _possible(self, kind: Kind) -> bool:
+        """A frozen process is left alone, or no freeze would last; one node and one device are
+        frozen at a time."""
+        if kind is Kind.KILL_DEVICE:
+            return True  # the other one
+        if kind is Kind.STOP_DEVICE:
+            return self._frozen <= {ALICE, BOB}
+        if kind in (Kind.STOP_NODE, Kind.RESTART):
+            return not self._frozen & {ALICE, BOB}
+        return {Kind.KILL_ALICE: ALICE, Kind.KILL_BOB: BOB}[kind] not in self._frozen
 
     async def _kill(self, kind: Kind) -> None:
-        device = f"device-{self.chance.choice((ALICE, BOB))}"
+        devices = sorted({"device-alice", "device-bob"} - self._frozen)
+        device = self.chance.choice(devices)
         victim = {Kind.KILL_ALICE: ALICE, Kind.KILL_BOB: BOB}.get(kind, device)
         delay_s, at_once = self.chance.uniform(0.0, 0.3), self.chance.random() < AT_ONCE
-        if victim in self._frozen:  # the other one, or no freeze would last
-            other = {ALICE: BOB, BOB: ALICE, "device-alice": "device-bob"}
-            victim = other.get(victim, "device-alice")
-            if kind is not Kind.KILL_DEVICE:
-                kind = Kind.KILL_ALICE if victim == ALICE else Kind.KILL_BOB
         whole, self._whole = self._whole and not self._frozen, False
         await trio.to_thread.run_sync(self.network.kill, victim)
         self.happened[kind] += 1
@@ -153,9 +178,6 @@ class Misfortune:
     async def _restart(self) -> None:
         """A node that is told to stop stops with status 0, and begins again."""
         name = self.chance.choice((ALICE, BOB))
-        if self._frozen & {ALICE, BOB}:
-            self._hand.insert(0, Kind.RESTART)
-            return
         await self.network.until_in_time(f"{name} answers", partial(self.network.answers, name))
         self._whole = False
         await trio.to_thread.run_sync(self.network.restart, name)
@@ -165,9 +187,6 @@ class Misfortune:
         name = self.chance.choice((ALICE, BOB))
         if kind is Kind.STOP_DEVICE:
             name = f"device-{name}"
-        if any(each.startswith("device-") == name.startswith("device-") for each in self._frozen):
-            self._hand.insert(0, kind)  # one node and one device at a time
-            return
         self._freezes += 1
         self._whole = False
         long = self._freezes % LONG_FREEZE_EVERY == 0

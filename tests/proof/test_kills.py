@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from random import Random
 from uuid import UUID
 
 import attrs
@@ -15,7 +17,7 @@ from kms.domain.names import KSID, LinkId, link_id, node_id
 from kms.domain.records import KeyRunRecord, LinkRecord, LinkState, PadRecord, Record
 from kms.domain.statistics import LinkStatus, PadStatus
 from tests.processes import stores
-from tests.processes.misfortune import Marks
+from tests.processes.misfortune import KILLS, Kind, Marks, dealt, least
 from tests.processes.network import ALICE, BOB
 from tests.processes.readers import Ledger, reused, violations
 from tests.proof import kills
@@ -51,6 +53,16 @@ def test_a_mistake_planted_in_the_nodes_is_found(
 
     assert any(each.startswith(begins) and words in each for each in found), found[:5]
     assert all(each.endswith("again: tests.proof.kills.run(1, 1, print)") for each in found)
+
+
+@pytest.mark.parametrize("kills", [1, 3, 8, 9, 16, 20, 60, 600])
+def test_what_is_dealt_has_so_many_kills_and_enough_of_every_kind(kills: int) -> None:
+    for seed in range(20):
+        deck = Counter(dealt(kills, Random(seed)))
+
+        assert kills == sum(deck[kind] for kind in KILLS)
+        assert min(deck[kind] for kind in Kind) >= least(kills)
+    assert (kills >= 9) == (least(kills) > 0)
 
 
 # ---- planted in what was written down -------------------------------------------------------
