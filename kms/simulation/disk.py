@@ -40,7 +40,8 @@ class Disk:
 
     def __init__(self) -> None:
         self.records: dict[tuple[object, ...], Record] = {}
-        self.material: dict[MaterialId, bytearray] = {}
+        self.material: dict[MaterialId, bytes] = {}
+        """all bits there ever were, also of what is wiped: a checker looks them up"""
         self.gone: dict[MaterialId, bytearray] = {}
         """1 for each wiped byte"""
         self.live: dict[MaterialId, int] = {}
@@ -53,7 +54,7 @@ class Disk:
         """A clone, slots and all. A backup has no slots: ``without_slots``."""
         twin = Disk()
         twin.records = dict(self.records)
-        twin.material = {key: bytearray(value) for key, value in self.material.items()}
+        twin.material = dict(self.material)
         twin.gone = {key: bytearray(value) for key, value in self.gone.items()}
         twin.live = dict(self.live)
         twin.unreadable = set(self.unreadable)
@@ -83,11 +84,11 @@ class Disk:
             elif isinstance(effect, Forget):
                 self.records.pop(key(effect.record), None)
             elif isinstance(effect, StoreMaterial):
-                self._store(effect.material, bytearray(effect.bits.expose()))
+                self._store(effect.material, bytes(effect.bits.expose()))
             elif isinstance(effect, WipeMaterial):
                 self.wipe(effect.material, effect.offset, effect.length)
 
-    def _store(self, material: MaterialId, bits: bytearray) -> None:
+    def _store(self, material: MaterialId, bits: bytes) -> None:
         assert material not in self.material, "a material's name is never reused"
         self.material[material] = bits
         self.gone[material] = bytearray(len(bits))
@@ -100,11 +101,17 @@ class Disk:
         part = gone[offset : offset + length]
         self.live[material] -= part.count(0)
         gone[offset : offset + length] = b"\1" * len(part)
-        if self.live[material]:
-            self.material[material][offset : offset + length] = bytes(len(part))
-        else:
+        if not self.live[material]:
             # The name stays; the bits need no room.
-            self.material[material] = bytearray()
+            self.material[material] = b""
+
+    def readable(self) -> bytes:
+        """Every byte that is not wiped, one after the other: what a thief of the disk has."""
+        parts = []
+        for name, raw in self.material.items():
+            gone = self.gone[name]
+            parts.append(bytes(bit for bit, wiped in zip(raw, gone, strict=False) if not wiped))
+        return b"".join(parts)
 
     def read(self, material: MaterialId, offset: int, length: int) -> Secret | None:
         """The bytes; None when any of them is wiped or does not open."""
@@ -114,7 +121,7 @@ class Disk:
         assert offset + length <= len(gone), "outside the material"
         if gone.find(1, offset, offset + length) >= 0:
             return None
-        return Secret(self.material[material][offset : offset + length])
+        return Secret(bytearray(self.material[material][offset : offset + length]))
 
 
 def key(record: Record) -> tuple[object, ...]:

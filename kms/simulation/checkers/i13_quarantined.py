@@ -175,7 +175,11 @@ class Quarantined(Remembering):
     def _linked(self, site: "Site", record: LinkRecord) -> None:
         newest, end = (record.secrets[-1] if record.secrets else ""), (site.place, record.link)
         doubted = record.state is LinkState.DOUBTED
-        self._coming(*end).stopped = record.alarm or ("doubted" if doubted else "")
+        why = record.alarm or ("doubted" if doubted else "")
+        self._coming(*end).stopped = why
+        if not why:
+            # What another secret ends may be served in the very batch.
+            self._stopped.pop(end, None)
         if self._secrets.get(end) != newest:
             self._secrets[end] = newest
             self._alarm.pop(end, None)

@@ -130,7 +130,7 @@ class Pads:
         for record in records:
             raw = site.disk.material.get(record.material)
             if raw:
-                self._stored(site, record.material, bytes(raw))
+                self._stored(site, record.material, raw)
         for record in sorted(records, key=lambda each: each.seq or 0):
             self._block(site, record)
 
