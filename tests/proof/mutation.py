@@ -47,6 +47,8 @@ FILES: Final = (
     "bootstrap",
     "outgoing",
     "linkguard",
+    "comparison",
+    "streamagreement",
 )
 """of kms/domain; ``channel`` is an interface without a statement"""
 
@@ -72,6 +74,11 @@ TESTS: Final = (
     "pads_tiny",
     "peer_vectors",
     "session",
+    "streams_agree",
+    "streams_close",
+    "streams_getkey",
+    "streams_open",
+    "streams_parts",
     "window",
     "window_bytes",
     "wire",
