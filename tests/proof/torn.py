@@ -49,7 +49,7 @@ from tests.world import Site
 TEARS_PER_SCENE: Final = 200
 SCENES_PER_LIFE: Final = 4
 # Cutting one tail at every offset costs some thousand stores: once in so many torn stores.
-WHOLE_TAIL_EVERY: Final = 10_000
+WHOLE_TAIL_EVERY: Final = 20_000
 WHOLE_TAIL_BYTES_MAX: Final = 4 * 4120
 ROTTEN_PER_SCENE: Final = 10
 NOTICED: Final = ("refused", "some units lost", "nothing lost", "an old store")
