@@ -31,7 +31,8 @@ from kms.domain.requests import Close, GetKey, OpenConnect, OpenReply
 from kms.domain.secret import Secret
 from kms.domain.status import QoS
 from kms.domain.wire import Hello, Message, Welcome
-from tests.world import ALICE, ANN, BEN, BOB, LINK, SETTINGS, Disk, World
+from kms.simulation.disk import Disk
+from tests.world import ALICE, ANN, BEN, BOB, LINK, SETTINGS, World
 
 CAROL = NodeId("carol")
 CAT = SAEId("sae:cat")

@@ -56,7 +56,6 @@ from kms.domain.policy import Policy, Rule
 from kms.domain.requests import Request
 from kms.domain.secret import Secret
 from kms.simulation.disk import Disk
-from kms.simulation.disk import key as _key  # noqa: F401 - for those who look records up
 
 ALICE, BOB = NodeId("alice"), NodeId("bob")
 LINK = link_id(ALICE, BOB)

@@ -18,9 +18,10 @@ from kms.domain.requests import Close, CloseReply, GetKey, KeyReply, OpenConnect
 from kms.domain.secret import Secret
 from kms.domain.standing import LinkStake
 from kms.domain.status import QoS, Status
+from kms.simulation.disk import Disk
 from tests.domain.linkbench import alarms
 from tests.sim.ledger import Ledger
-from tests.world import ALICE, ANN, BEN, BOB, LINK, SETTINGS, Disk, Site, World
+from tests.world import ALICE, ANN, BEN, BOB, LINK, SETTINGS, Site, World
 
 WHERE = {ANN: ALICE, BEN: BOB}
 

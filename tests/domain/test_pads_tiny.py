@@ -7,7 +7,8 @@ from kms.domain.link import Link
 from kms.domain.names import NodeId
 from kms.domain.requests import GetKey, OpenConnect, OpenReply
 from kms.domain.status import QoS
-from tests.world import ALICE, ANN, BEN, BOB, LINK, Disk, World
+from kms.simulation.disk import Disk
+from tests.world import ALICE, ANN, BEN, BOB, LINK, World
 
 
 def link_at(world: World, name: NodeId) -> Link:

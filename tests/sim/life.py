@@ -22,9 +22,10 @@ from kms.domain.policy import Policy, Rule
 from kms.domain.records import Way
 from kms.domain.requests import Close, GetKey, OpenConnect
 from kms.domain.status import QoS
+from kms.simulation.disk import Disk
 from tests.sim.healing import ENDS, Healing
 from tests.sim.ledger import Ledger
-from tests.world import ALICE, ANN, BEN, BOB, Disk, Site, World
+from tests.world import ALICE, ANN, BEN, BOB, Site, World
 
 BLOCKS = (4096, 5000, 8192, 65_536)
 
