@@ -150,7 +150,7 @@ class Pair:
         if isinstance(reply, DeliverKey) and outcome is not None and outcome.key is not None:
             party.fruitless = 0
             self._keep(party, reply.index, outcome.key)
-        elif isinstance(reply, KeyReply) and reply.status is Status.INSUFFICIENT_KEY:
+        elif isinstance(reply, KeyReply) and _comes_later(reply):
             pass  # There is not enough key at the moment, or the other end has lost this one.
         else:
             party.fruitless += 1
@@ -213,6 +213,12 @@ class Pair:
 
     def _uuid(self) -> UUID:
         return UUID(int=self._random.getrandbits(128), version=4)
+
+
+def _comes_later(reply: KeyReply) -> bool:
+    """Whether a program asks again; of a stream that its peer has closed there is no more."""
+    closed = "has closed the stream" in reply.message
+    return reply.status is Status.INSUFFICIENT_KEY and not closed
 
 
 class Applications:
