@@ -105,7 +105,7 @@ def _names(invariants: Sequence[str]) -> str:
 
 
 def _made(report: PartReport, between: str) -> str:
-    return between.join(f"{count:,g} {name}" for name, count in _whole(report).items())
+    return between.join(f"{count:,} {name}" for name, count in _whole(report).items())
 
 
 def _whole(report: PartReport) -> dict[str, int | float]:
