@@ -4,7 +4,7 @@ import hashlib
 import multiprocessing
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 import attrs
 
@@ -111,6 +111,3 @@ def processors() -> int:
 def _one(task: tuple[Topology, int, float]) -> Result:
     topology, seed, hours = task
     return run(topology, seed, hours, checkers=ALL)
-
-
-__all__: Sequence[str] = ["Campaign", "Report", "processors"]

@@ -149,7 +149,7 @@ class Site:
         )
         self.inbox.append(self.simulation.network_view(self.name))
         self._wake()
-        self._tick_later(self.life)
+        self._tick_later()
         self.simulation.booted(self)
 
     def stop(self, why: str, *, power: bool = False) -> None:
@@ -246,13 +246,13 @@ class Site:
         else:
             act()
 
-    def _tick_later(self, life: int) -> None:
+    def _tick_later(self) -> None:
         self._later(TICK_MS * 1000, self._tick)
 
     def _tick(self) -> None:
         self.inbox.append(Tick())
         self._wake()
-        self._tick_later(self.life)
+        self._tick_later()
 
     def _meet_deadline(self) -> None:
         due = self.node.deadline_ms()
