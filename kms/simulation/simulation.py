@@ -51,9 +51,6 @@ class Simulation:
         self.bits = PhysicalBits(seed)
         self.faults: Counter[str] = Counter()
         """how often each kind happened"""
-        self.forgetful: set[NodeId] = set()
-        """sites whose disk was replaced by another copy, or lost bits: not all that was
-        acknowledged can be there (I5)"""
         self._copies: dict[NodeId, list[tuple[Disk, list[AuditEntry]]]] = {}
         self._numbers = 0
         self.network = Network(self)
@@ -161,7 +158,6 @@ class Simulation:
         clone = self.sites[place] = self._new_site(site.name, place)
         clone.disk, clone.journal = site.disk.copy(), list(site.journal)
         clone.witness = site.witness
-        self.hurt(site)
         self.watch.tell("restored", clone, slots=True)
         clone.start()
         return clone
@@ -171,10 +167,6 @@ class Simulation:
         for place in [each for each, site in self.sites.items() if site.place != site.name]:
             self.sites[place].stop("the clone is switched off")
             del self.sites[place]
-
-    def hurt(self, site: Site) -> None:
-        """This site's disk is not what the site made it."""
-        self.forgetful.add(site.name)
 
     def back_up(self, site: Site) -> None:
         """A copy of the disk is put aside, as it is between two commits."""
@@ -201,7 +193,6 @@ class Simulation:
                 self._copies.pop(name, None)
         site.stop("restored")
         site.back_together = both or site.back_together
-        self.hurt(site)
         site.disk = disk.copy() if slots else disk.without_slots()
         site.journal = list(journal)
         self.watch.tell("restored", site, slots=slots)

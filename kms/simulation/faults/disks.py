@@ -94,7 +94,6 @@ class BitRot(SiteFault):
         names = [name for name, live in site.disk.live.items() if live and "hash-key" not in name]
         if names:
             simulation.fired("bit rot")
-            simulation.hurt(site)
             site.disk.unreadable.add(names[int(self.which * len(names))])
 
 
