@@ -32,11 +32,11 @@ from uuid import UUID
 import attrs
 import trio
 
-from kms.client import QoS, Stream
+from kms.client import Client, QoS, QoSNotMet, Stream, Unavailable
 from kms.domain.errors import LocalFault
 from tests.processes import stores
 from tests.processes.misfortune import Kind, Misfortune, least, percentile
-from tests.processes.network import ALICE, BOB, RealNetwork, real_network
+from tests.processes.network import ALICE, BOB, PATIENCE_S, RealNetwork, real_network
 from tests.processes.readers import Ledger, progress, reads, reused, violations
 from tests.proof.report import PartReport, Tell
 
@@ -139,9 +139,7 @@ async def _traffic(
         async with trio.open_nursery() as nursery:
             for stream in outcome.streams:
                 one, other = (ALICE, BOB) if stream.opener == ALICE else (BOB, ALICE)
-                opened = await clients[one].open(
-                    source=sae[one], destination=sae[other], qos=stream.qos
-                )
+                opened = await _admitted(clients[one], sae[one], sae[other], stream.qos)
                 joined = await clients[other].join(
                     opened.ksid, source=sae[other], destination=sae[one]
                 )
@@ -152,6 +150,17 @@ async def _traffic(
             for stream in outcome.streams:
                 await progress(stream.here, stream.there, KEYS_AFTERWARDS)
             nursery.cancel_scope.cancel()
+
+
+async def _admitted(client: Client, source: str, destination: str, qos: QoS) -> Stream:
+    """The stream is open; asked again until then, for a link that has just come up has not made the
+    key yet of which it could promise a rate. ``TooSlowError`` when that takes too long."""
+    with trio.fail_after(PATIENCE_S):
+        while True:
+            try:
+                return await client.open(source=source, destination=destination, qos=qos)
+            except (QoSNotMet, Unavailable):
+                await trio.sleep(0.1)
 
 
 async def _compare(outcome: _Outcome, network: RealNetwork, seed: int) -> None:

@@ -3,13 +3,17 @@
 import subprocess
 import sys
 from collections import Counter
+from math import inf
 from pathlib import Path
 from random import Random
 from uuid import UUID
 
 import attrs
 import pytest
+from trio import TooSlowError
+from trio.testing import MockClock
 
+from kms.client import QoS, QoSNotMet
 from kms.demo.processes import Processes
 from kms.domain.direction import Direction
 from kms.domain.lifecycle import KeyState
@@ -53,6 +57,32 @@ def test_a_mistake_planted_in_the_nodes_is_found(
 
     assert any(each.startswith(begins) and words in each for each in found), found[:5]
     assert all(each.endswith("again: tests.proof.kills.run(1, 1, print)") for each in found)
+
+
+class _Refusing:
+    """A node's counter on a link that has no measured rate yet: so many openings are refused."""
+
+    def __init__(self, refusals: float) -> None:
+        self.refusals = refusals
+
+    async def open(self, **_: object) -> str:
+        if self.refusals > 0:
+            self.refusals -= 1
+            raise QoSNotMet("the link can promise 1840 bit/s more", QoS())
+        return "the stream"
+
+
+async def test_a_stream_that_the_link_cannot_promise_yet_is_asked_for_until_it_is_admitted(
+    autojump_clock: MockClock,
+) -> None:
+    opened: object = await kills._admitted(_Refusing(9), "", "", QoS(min_bps=2_000))  # type: ignore[arg-type]
+
+    assert opened == "the stream"
+
+
+async def test_a_stream_that_is_never_admitted_ends_the_run(autojump_clock: MockClock) -> None:
+    with pytest.raises(TooSlowError):
+        await kills._admitted(_Refusing(inf), "", "", QoS(min_bps=2_000))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kills", [1, 3, 8, 9, 16, 20, 60, 600])
