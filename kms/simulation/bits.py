@@ -7,6 +7,7 @@ a node, and finds key where there should be none. Nothing is kept: a history may
 """
 
 import hashlib
+from struct import Struct
 from typing import Final
 
 import attrs
@@ -19,6 +20,8 @@ LOCATABLE_BYTES_MIN: Final = 2 * CELL_BYTES - 1
 # A cell's number and place are far below these; what decrypts to more is no cell (p < 2**-60).
 _SOURCE_MAX: Final = 1 << 40
 _PLACE_MAX: Final = 1 << 24
+_CELL: Final = Struct(">QQ")
+"""source, place in cells"""
 
 
 @attrs.frozen
@@ -36,18 +39,16 @@ class PhysicalBits:
     def __init__(self, seed: object) -> None:
         key = hashlib.blake2b(f"physical bits of {seed}".encode(), digest_size=16).digest()
         # ECB is right here: each cell is one value of a permutation, and must be found alone.
-        cipher = Cipher(algorithms.AES(key), modes.ECB())
-        self._encrypt, self._decrypt = cipher.encryptor().update, cipher.decryptor().update
+        self._decrypt = Cipher(algorithms.AES(key), modes.ECB()).decryptor().update
+        # Cells that follow each other are blocks of a counter.
+        self._cells = Cipher(algorithms.AES(key), modes.CTR(bytes(CELL_BYTES))).encryptor()
 
     def make(self, source: int, length: int, start: int = 0) -> bytes:
         """The bits of this source from ``start`` on."""
         assert 0 <= source < _SOURCE_MAX, "a source number is small"
         first, skip = divmod(start, CELL_BYTES)
-        count = -(-(skip + length) // CELL_BYTES)
-        cells = np.empty((count, 2), dtype=">u8")
-        cells[:, 0] = source
-        cells[:, 1] = np.arange(first, first + count)
-        return self._encrypt(cells.tobytes())[skip : skip + length]
+        self._cells.reset_nonce(_CELL.pack(source, first))
+        return self._cells.update(bytes(skip + length))[skip:]
 
     def locate(self, raw: bytes) -> list[Place] | None:
         """Where these bits come from, one place after the other; None when that is nowhere.
@@ -75,7 +76,7 @@ class PhysicalBits:
         return Place(found[1], found[2], CELL_BYTES) if found else None
 
     def _first_cell(self, raw: bytes, done: int) -> tuple[int, int, int] | None:
-        found = self._scan(raw[done : done + 4 * CELL_BYTES]) or self._scan(raw[done:])
+        found = self._scan(raw[done : done + LOCATABLE_BYTES_MIN]) or self._scan(raw[done:])
         return (done + found[0], *found[1:]) if found else None
 
     def _scan(self, data: bytes) -> tuple[int, int, int] | None:
@@ -86,12 +87,16 @@ class PhysicalBits:
         # One window at each byte: an array whose rows overlap.
         shape, strides = (windows, CELL_BYTES), (1, 1)
         rows = np.ndarray(shape, np.uint8, buffer=data, strides=strides).tobytes()
-        plain = np.frombuffer(self._decrypt(rows), dtype=">u8")
-        hits = (plain[::2] < _SOURCE_MAX) & (plain[1::2] < _PLACE_MAX)
-        if not hits.any():
-            return None
-        at = int(hits.argmax())
-        return at, int(plain[2 * at]), int(plain[2 * at + 1]) * CELL_BYTES
+        plain = self._decrypt(rows)
+        # A place is small: the first of its bytes is 0 in each cell, and in few other windows.
+        tops = plain[_CELL.size // 2 :: CELL_BYTES]
+        at = tops.find(0)
+        while at >= 0:
+            source, place = _CELL.unpack_from(plain, at * CELL_BYTES)
+            if source < _SOURCE_MAX and place < _PLACE_MAX:
+                return at, source, place * CELL_BYTES
+            at = tops.find(0, at + 1)
+        return None
 
 
 def _common(one: bytes, other: bytes) -> int:
