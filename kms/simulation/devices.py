@@ -60,6 +60,7 @@ class DevicePair:
 
     def __init__(self, simulation: "Simulation", number: int, spec: LinkSpec) -> None:
         self.simulation, self.loop, self.spec = simulation, simulation.loop, spec
+        self.link = spec.link
         self.ends = {name: End(name) for name in spec.between}
         self.moods: deque[str] = deque()
         self.silent = False
@@ -67,7 +68,7 @@ class DevicePair:
         """how much faster than normal"""
         self.made = 0
         self._base = number << 30
-        self._random = random.Random(f"{simulation.seed}/device/{spec.link}")
+        self._random = random.Random(f"{simulation.seed}/device/{self.link}")
 
     def begin(self) -> None:
         self._next()
@@ -109,8 +110,8 @@ class DevicePair:
         source = self._base + 2 * self.made + different
         return BlockArrived(
             device=DeviceId(f"device-{name}"),
-            link=self.spec.link,
-            block_id=BlockId(uuid5(_NAMES, f"{self.spec.link}/{self.made}")),
+            link=self.link,
+            block_id=BlockId(uuid5(_NAMES, f"{self.link}/{self.made}")),
             bits=Secret(bytearray(self.simulation.bits.make(source, length))),
             qber=qber,
         )
@@ -135,9 +136,9 @@ class DevicePair:
         if end.under_way is not None and end.life == site.life:
             return
         event = end.waiting[0]
-        if not site.node.room(self.spec.link, len(event.bits)):
+        if not site.node.room(self.link, len(event.bits)):
             end.under_way, end.life = None, -1
-            self.loop.after_ms(_ROOM_MS, lambda: self._again(end, event))
+            self.loop.after_ms(_ROOM_MS, partial(self._again, end, event))
             return
         end.under_way, end.life = event.block_id, site.life
         site.put(attrs.evolve(event, bits=Secret(bytearray(event.bits.expose()))))

@@ -7,10 +7,11 @@ whoever hurts the disk says how.
 
 from collections.abc import Iterable
 from enum import Enum
+from operator import attrgetter
 
 from kms.domain.effects import Effect, Forget, Save, StoreMaterial, WipeMaterial
 from kms.domain.names import MaterialId
-from kms.domain.records import Record
+from kms.domain.records import RECORDS, Record
 from kms.domain.secret import Secret
 
 
@@ -124,6 +125,9 @@ class Disk:
         return Secret(bytearray(self.material[material][offset : offset + length]))
 
 
+_KEY = {kind: attrgetter("__class__", *kind.KEY) for kind in RECORDS}
+
+
 def key(record: Record) -> tuple[object, ...]:
     """The primary key of a record, its class first."""
-    return (type(record), *(getattr(record, name) for name in type(record).KEY))
+    return _KEY[type(record)](record)

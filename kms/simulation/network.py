@@ -114,7 +114,7 @@ class Wire:
 
     def _silence_later(self, name: NodeId, session: int | None) -> None:
         wait = limits.PEER_SILENCE_MAX_MS
-        self.loop.after_ms(wait, lambda: self._closed(name, session))
+        self.loop.after_ms(wait, partial(self._closed, name, session))
 
     def block(self, sender: NodeId) -> None:
         """From now on nothing that this end sends arrives."""
@@ -171,10 +171,11 @@ class Wire:
                 self._arrive_later(other, each, altered)
 
     def _arrive_later(self, name: NodeId, frame: PeerFrame, altered: bool) -> None:
-        due = self.loop.now_us + int(self._delay_ms() * 1000)
+        now = self.loop.now_us
+        due = now + int(self._delay_ms() * 1000)
         due = max(due, self._arrived_us.get(name, 0), self.clogged_until_us)
         self._arrived_us[name] = due
-        self.loop.after_us(due - self.loop.now_us, lambda: self._arrive(name, frame, altered))
+        self.loop.after_us(due - now, partial(self._arrive, name, frame, altered))
 
     def _arrive(self, name: NodeId, frame: PeerFrame, altered: bool) -> None:
         if self.up.get(name) == frame.session:
@@ -210,7 +211,7 @@ class Wire:
             return [(attrs.evolve(frame, data=self._altered(frame.data)), True)]
         moved = self._random.uniform(1.0, 50.0)
         other = next(name for name in self.ends if name != sender)
-        self.loop.after_ms(moved, lambda: self._arrive(other, frame, True))
+        self.loop.after_ms(moved, partial(self._arrive, other, frame, True))
         return []
 
     def _altered(self, data: bytes) -> bytes:

@@ -53,6 +53,12 @@ class Simulation:
         """how often each kind happened"""
         self._copies: dict[NodeId, list[tuple[Disk, list[AuditEntry]]]] = {}
         self._numbers = 0
+        self.directory = {
+            SAEId(f"sae:app{number}.{site.name.lower()}"): site.name
+            for site in topology.site
+            for number in range(site.applications)
+        }
+        """who lives where"""
         self.network = Network(self)
         self.sites: dict[str, Site] = {}
         """by place; a clone is one more"""
@@ -116,15 +122,6 @@ class Simulation:
             directory=self.directory,
             policy=Policy(rules=(Rule(one="sae:*", other="sae:*"),)),
         )
-
-    @property
-    def directory(self) -> dict[SAEId, NodeId]:
-        """Who lives where."""
-        return {
-            SAEId(f"sae:app{number}.{site.name.lower()}"): site.name
-            for site in self.topology.site
-            for number in range(site.applications)
-        }
 
     # ---- what happens -----------------------------------------------------------------------
 

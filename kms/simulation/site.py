@@ -10,6 +10,7 @@ that was there before it: what was asked for in an earlier life never happens.
 from collections import deque
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -18,26 +19,8 @@ import attrs
 from kms.domain import limits
 from kms.domain.attestation import Attestation
 from kms.domain.audit import AuditEntry
-from kms.domain.effects import (
-    Alarm,
-    Answer,
-    Attest,
-    Audit,
-    BlockStored,
-    DeliverKey,
-    Disconnect,
-    Effect,
-    Forget,
-    Output,
-    ReadMaterial,
-    Refuse,
-    Save,
-    SendFrame,
-    StoreMaterial,
-    TakeMaterial,
-    WipeMaterial,
-)
-from kms.domain.events import Asked, Event, HungUp, MaterialOpened, Started, Tick
+from kms.domain.effects import Audit, DeliverKey, Effect, Refuse
+from kms.domain.events import Asked, Event, HungUp, Started, Tick
 from kms.domain.linkmemory import LinkSettings
 from kms.domain.moment import Moment
 from kms.domain.names import KSID, NodeId, SAEId
@@ -46,6 +29,7 @@ from kms.domain.requests import Reply, Request
 from kms.simulation.checker import Violation
 from kms.simulation.disk import Disk, DiskError, Health
 from kms.simulation.network import AlteredFrame
+from kms.simulation.outputs import DURABLE, carry_out
 
 if TYPE_CHECKING:
     from kms.simulation.simulation import Simulation
@@ -55,11 +39,8 @@ WALL_MS = 1_700_000_000_000
 BATCH_US = 50
 # One commit of a healthy disk.
 COMMIT_US = 500
-# Reading material from the store.
-READ_US = 200
 # The real shell ticks each 100 ms; deadlines of streams are met exactly all the same.
 TICK_MS = 500
-_WRITES = (Save, Forget, StoreMaterial, WipeMaterial)
 
 
 class State(Enum):
@@ -127,9 +108,14 @@ class Site:
         return self.state is State.RUNNING
 
     @property
+    def mono_ms(self) -> int:
+        """of the machine: it begins anew with each boot"""
+        return self.loop.now_ms - self._mono_zero_ms
+
+    @property
     def moment(self) -> Moment:
-        now = self.loop.now_ms
-        return Moment(mono_ms=now - self._mono_zero_ms, wall_ms=WALL_MS + now + self.wall_ahead_ms)
+        wall_ms = WALL_MS + self.loop.now_ms + self.wall_ahead_ms
+        return Moment(mono_ms=self.mono_ms, wall_ms=wall_ms)
 
     def start(self) -> None:
         """A process begins on what the disk holds."""
@@ -181,7 +167,7 @@ class Site:
             self.state = State.RUNNING
             parked, self._parked = self._parked, []
             for act in parked:
-                self._later(0, act)
+                self.later(0, act)
             self._wake()
 
     def slow(self, commit_ms: int) -> None:
@@ -219,6 +205,16 @@ class Site:
         self.put(Asked(request_id=number, caller=caller, request=request, fresh=KSID(fresh)))
         return number
 
+    def answer(
+        self, number: int, reply: Reply | DeliverKey | Refuse, key: bytes | None = None
+    ) -> None:
+        """The caller has its answer, if it still waits."""
+        on_answer = self._waiting.pop(number, None)
+        if on_answer is not None:
+            outcome = Outcome(reply=reply, key=key)
+            self.watch.tell("answered", self, number, outcome)
+            on_answer(outcome)
+
     def hang_up(self, number: int) -> None:
         """The caller is gone; its answer goes nowhere, and it goes on without one."""
         on_answer = self._waiting.pop(number, None)
@@ -229,14 +225,10 @@ class Site:
 
     # ---- the pump ---------------------------------------------------------------------------
 
-    def _wake(self) -> None:
-        if self.running and self.inbox and not self._busy and not self._awake:
-            self._awake = True
-            self._later(BATCH_US, self._batch)
-
-    def _later(self, delay_us: int, act: Callable[[], None]) -> None:
-        life = self.life
-        self.loop.after_us(delay_us, lambda: self._if_alive(life, act))
+    def later(self, delay_us: int, act: Callable[[], None]) -> None:
+        """``act`` happens so much later in this process: never once that has ended, and while it
+        is frozen not yet."""
+        self.loop.after_us(delay_us, partial(self._if_alive, self.life, act))
 
     def _if_alive(self, life: int, act: Callable[[], None]) -> None:
         if life != self.life:
@@ -246,37 +238,40 @@ class Site:
         else:
             act()
 
+    def _wake(self) -> None:
+        if self.inbox and not self._busy and not self._awake and self.running:
+            self._awake = True
+            self.later(BATCH_US, self._batch)
+
     def _tick_later(self) -> None:
-        self._later(TICK_MS * 1000, self._tick)
+        self.later(TICK_MS * 1000, self._tick)
 
     def _tick(self) -> None:
-        self.inbox.append(Tick())
-        self._wake()
+        self.put(Tick())
         self._tick_later()
 
     def _meet_deadline(self) -> None:
         due = self.node.deadline_ms()
         if due is None or due == self._ticks_at:
             return
-        wait_ms = due - self.moment.mono_ms
+        wait_ms = due - self.mono_ms
         if wait_ms < TICK_MS:
             self._ticks_at = due
-            self._later(max(1_000, wait_ms * 1000), self._due)
+            self.later(max(1_000, wait_ms * 1000), self._due)
 
     def _due(self) -> None:
         self._ticks_at = None
-        self.inbox.append(Tick())
-        self._wake()
+        self.put(Tick())
 
     def _batch(self) -> None:
         self._awake = False
         events, effects = self._handled()
         self.simulation.trace.batch(self, events, effects)
-        if any(isinstance(each, (*_WRITES, Audit)) for each in effects):
-            self._busy = True
-            self._later(self.commit_us, lambda: self._commit(effects))
+        if DURABLE.isdisjoint(map(type, effects)):
+            carry_out(self, effects)
         else:
-            self._carry_out(effects)
+            self._busy = True
+            self.later(self.commit_us, partial(self._commit, effects))
         self._meet_deadline()
         self._wake()
 
@@ -290,8 +285,8 @@ class Site:
             self.watch.tell("altered", self, frame)
             return [frame], due + self._handle([frame])
         events: list[Event] = []
-        while inbox and len(events) < limits.BATCH_EVENTS_MAX:
-            if type(inbox[0]) is AlteredFrame:
+        while inbox and type(inbox[0]) is not AlteredFrame:
+            if len(events) == limits.BATCH_EVENTS_MAX:
                 break
             events.append(inbox.popleft())
         return events, self._handle(events)
@@ -306,7 +301,7 @@ class Site:
 
     def _commit(self, effects: list[Effect]) -> None:
         point, down_ms = self._crash_point(effects)
-        entries = [each.entry for each in effects if isinstance(each, Audit)]
+        entries = [each.entry for each in effects if type(each) is Audit]
         if point == -1:
             # The journal is synced beside the store: either may be first.
             if self.simulation.chance("journal first") < 0.5:
@@ -325,11 +320,11 @@ class Site:
         self.watch.durable(self, effects)
         self._busy = False
         if point is not None:
-            self._carry_out(effects[:point])
+            carry_out(self, effects[:point])
             self.stop("killed between outputs")
             self.simulation.start_later(self, down_ms)
             return
-        self._carry_out(effects)
+        carry_out(self, effects)
         self._wake()
 
     def _crash_point(self, effects: list[Effect]) -> tuple[int | None, int]:
@@ -343,58 +338,3 @@ class Site:
         kind = "crash before a commit" if outputs < 0 else "crash at an effect"
         self.simulation.fired(kind)
         return min(outputs, len(effects)), down_ms
-
-    # ---- out --------------------------------------------------------------------------------
-
-    def _carry_out(self, effects: list[Effect]) -> None:
-        life = self.life
-        for effect in effects:
-            if isinstance(effect, Attest):
-                self.witness = effect.attestation
-            if isinstance(effect, (*_WRITES, Audit, Attest)):
-                continue
-            if life != self.life:
-                return
-            self.watch.output(self, effect)
-            self._do(effect)
-
-    def _do(self, effect: Output) -> None:
-        match effect:
-            case SendFrame():
-                self.simulation.network.send(self, effect)
-            case TakeMaterial() | ReadMaterial() | DeliverKey():
-                self._later(READ_US, lambda: self._read(effect))
-            case Answer(request_id=number, reply=reply):
-                self._answer(number, Outcome(reply=reply))
-            case Refuse(request_id=number):
-                self._answer(number, Outcome(reply=effect))
-            case Disconnect():
-                self.simulation.network.disconnect(self, effect.link, effect.session)
-            case BlockStored():
-                self.simulation.block_stored(self, effect)
-            case Alarm(kind=kind, detail=detail):
-                self.alarms.append((kind, detail))
-
-    def _read(self, effect: TakeMaterial | ReadMaterial | DeliverKey) -> None:
-        bits = self.disk.read(effect.material, effect.offset, effect.length)
-        if isinstance(effect, DeliverKey):
-            key = bytes(bits.expose()) if bits is not None else None
-            self._answer(effect.request_id, Outcome(reply=effect, key=key))
-            return
-        if isinstance(effect, TakeMaterial):
-            self.disk.wipe(effect.material, effect.offset, effect.length)
-        self.put(
-            MaterialOpened(
-                material=effect.material,
-                offset=effect.offset,
-                length=effect.length,
-                bits=bits,
-                reason="" if bits else "gone",
-            )
-        )
-
-    def _answer(self, number: int, outcome: Outcome) -> None:
-        on_answer = self._waiting.pop(number, None)
-        if on_answer is not None:
-            self.watch.tell("answered", self, number, outcome)
-            on_answer(outcome)

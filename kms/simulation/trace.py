@@ -18,10 +18,10 @@ class Trace:
         self._hash = hashlib.blake2b(digest_size=16)
 
     def batch(self, site: "Site", events: Sequence[Event], effects: Sequence[Effect]) -> None:
-        words = [str(site.loop.now_us), site.place]
-        words += [type(each).__name__ for each in events]
-        words += [type(each).__name__ for each in effects]
-        self._hash.update(" ".join(words).encode())
+        said = f"{site.loop.now_us} {site.place}"
+        for each in (*events, *effects):
+            said += f" {type(each).__name__}"
+        self._hash.update(said.encode())
         for effect in effects:
             if type(effect) is SendFrame:
                 self._hash.update(effect.data)
