@@ -1,6 +1,6 @@
 """Timers on two clocks: the first clock to get there counts, and nothing fires twice."""
 
-from kms.domain.due import Due
+from kms.domain.due import ENTRIES_FREE, Due
 from kms.domain.moment import Moment
 
 
@@ -74,3 +74,49 @@ def test_the_deadline_is_the_nearer_clocks() -> None:
     assert due.deadline_ms(at(100, 2_000)) == 100
     due.clear("wall")
     assert due.deadline_ms(at(100, 1_000)) == 500
+
+
+def test_a_timer_that_fires_for_hours_leaves_nothing_behind_that_grows() -> None:
+    due: Due[str] = Due()
+    due.set("idle", 20_000_000, 20_000_000)
+    most = 0
+    for now_ms in range(0, 10_000_000, 1_000):
+        due.set("read", now_ms + 86_400_000, now_ms + 86_400_000)
+        due.set("read", now_ms + 500)
+        assert fired(due, at(now_ms + 500)) == ["read"]
+        most = max(most, len(due))
+
+    assert most <= 2 * (2 * 2 + ENTRIES_FREE)
+    assert fired(due, at(20_000_000)) == ["idle"]
+    assert len(due) == 0
+
+
+def test_timers_of_one_instant_fire_in_the_order_in_which_they_were_set() -> None:
+    due: Due[str] = Due()
+    for number in range(90):
+        due.set("moved", 1_000 - number)
+        due.set(f"{number:03}", 2_000)
+
+    assert fired(due, at(2_000)) == ["moved", *(f"{number:03}" for number in range(90))]
+
+
+def test_a_timer_that_was_cleared_and_set_to_the_same_instant_fires_once() -> None:
+    due: Due[str] = Due()
+    due.set("first", 5)
+    due.set("again", 10)
+    due.clear("again")
+    due.set("again", 10)
+
+    assert fired(due, at(10)) == ["first", "again"]
+    assert (len(due), due.deadline_ms(at(10))) == (0, None)
+
+
+def test_timers_that_are_cleared_all_at_once_are_forgotten_at_once() -> None:
+    due: Due[str] = Due()
+    due.set("stays", 1)
+    for number in range(1_000):
+        due.set(f"request {number}", 10 + number)
+    for number in range(1_000):
+        due.clear(f"request {number}")
+
+    assert len(due) <= 2 + ENTRIES_FREE

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from kms.domain import limits
+from kms.domain.due import ENTRIES_FREE
 from kms.domain.effects import Effect
 from kms.domain.events import Event
 from kms.domain.names import LinkId
@@ -62,10 +63,10 @@ def _sizes(site: "Site") -> Iterator[tuple[str, int, int]]:
     yield "requests waiting", len(register.waiting), limits.REQUESTS_WAITING_MAX
     one = max(register.waiting_of.values(), default=0)
     yield "requests of one application", one, limits.REQUESTS_PER_APPLICATION_MAX
-    # Of each stream a pace and an end, of each request a deadline; a timer that was moved forward
-    # leaves its old entry until that is due.
-    timers = len(register.due._set)
-    yield "timers", timers, 2 * count + len(register.waiting)
+    # Of each stream a pace and an end, of each request a deadline: an entry on either clock, and for
+    # each at most another that no longer counts.
+    timers = 2 * count + len(register.waiting)
+    yield "timers", len(register.due), 2 * (2 * timers + ENTRIES_FREE)
     for stream in register.streams.values():
         yield "runs of one stream", len(stream.runs), limits.RUNS_PER_STREAM_MAX + 2
         waiting = len(stream.gets) + len(stream.openings)
