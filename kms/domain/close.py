@@ -108,14 +108,14 @@ class Ending:
         if stream.wipe_by_ms is None:
             stream.wipe_by_ms = now_ms + limits.DESTROY_WITHIN_MS // 2
         soon_ms = now_ms + limits.WIPE_AFTER_MS + limits.WIPE_STEP_MS
-        self._register.due.set(("stream", stream.ksid), soon_ms)
+        self._register.due.set(("stream", stream), soon_ms)
 
     def restored(self, stream: Stream, out: Outbox) -> None:
         """After a restart: what was delivered is wiped now, the timers run."""
         stream.runs.age(0)
         if stream.runs.delivered_long_ago():
             stream.wipe_by_ms = out.now.mono_ms
-            self._register.due.set(("stream", stream.ksid), out.now.mono_ms)
+            self._register.due.set(("stream", stream), out.now.mono_ms)
         self._set_timer(stream)
 
     def expire(self, stream: Stream, out: Outbox) -> None:
@@ -174,7 +174,7 @@ class Ending:
             stream.wipe_by_ms = now_ms + limits.DESTROY_WITHIN_MS // 2
 
     def _set_timer(self, stream: Stream) -> None:
-        due, name = self._register.due, ("stream", stream.ksid)
+        due, name = self._register.due, ("stream", stream)
         due.set(
             name,
             stream.touched_mono_ms + stream.ttl_ms,

@@ -120,14 +120,10 @@ class Reading:
         self._register.answer(waiting, KeyReply(status=status, message=message), out)
 
     def _reads(self, stream: Stream, event: Asked) -> bool:
-        record = stream.record
-        if self._register.directory.get(event.caller) != self._register.node:
+        record, caller = stream.record, event.caller
+        if self._register.directory.get(caller) != self._register.node:
             return False
-        return (record.local, record.local_joined, record.local_closed) == (
-            event.caller,
-            True,
-            False,
-        )
+        return record.local == caller and record.local_joined and not record.local_closed
 
     def _refuse(self, event: Asked, status: Status, message: str, out: Outbox) -> None:
         out.add(Answer(request_id=event.request_id, reply=KeyReply(status=status, message=message)))

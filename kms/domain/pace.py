@@ -121,10 +121,13 @@ class Pace:
 
     def _turn(self, now_ms: int) -> None:
         past_ms = now_ms - self._at_ms
-        if past_ms > 0:
-            self._at_ms = now_ms
-            most, least = self._qos.max_bps, self._qos.min_bps
+        if past_ms <= 0:
+            return
+        self._at_ms = now_ms
+        most, least = self._qos.max_bps, self._qos.min_bps
+        if most:
             self._most_bitms = min(self._most_bitms + most * past_ms, self._burst(most))
+        if least:
             self._promise_bitms = min(self._promise_bitms + least * past_ms, self._burst(least))
         seconds = (now_ms - self._second_ms) // _SECOND_MS
         if seconds > 0:

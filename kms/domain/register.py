@@ -24,8 +24,8 @@ from kms.domain.records import KeyRunRecord, StreamRecord
 from kms.domain.requests import GetKey, Reply
 from kms.domain.stream import Stream, Waiting
 
-Timer = tuple[str, KSID | int]
-"""("stream", ksid), ("pace", ksid) or ("request", request id)"""
+Timer = tuple[str, Stream | Waiting]
+"""("stream", stream), ("pace", stream) or ("request", who waits)"""
 
 
 @attrs.frozen
@@ -58,7 +58,9 @@ class Register:
         self.waiting: dict[int, Waiting] = {}
         self.due: Due[Timer] = Due()
         self.now: Moment | None = None
-        self._dirty: dict[KSID, Stream] = {}
+        self._dirty: dict[Stream, None] = {}
+        self._tombstone_end_ms: int | None = None
+        """by the wall clock, of the oldest"""
         self._restored = list(records)
 
     def at(self, now: Moment) -> bool:
@@ -91,6 +93,7 @@ class Register:
             stream.runs.awake(now, stream.ttl_ms)
             self._index(stream)
         assert not runs, "runs of a stream that is not recorded"
+        self._look_at_tombstones()
 
     # ---- streams ----------------------------------------------------------------------------
 
@@ -115,24 +118,27 @@ class Register:
         stream.runs.save_to(out)
         out.save(record)
         self.tombstones[record.ksid] = Tombstone(record, run)
+        self._look_at_tombstones()
         if len(self.tombstones) > limits.TOMBSTONES_MAX:
             self._forget_tombstone(out)
 
     def forget_tombstones(self, out: Outbox) -> None:
         """Those past their time are gone."""
         for _ in range(limits.DUE_PER_TICK_MAX):
-            end_ms = self._tombstone_end_ms()
+            end_ms = self._tombstone_end_ms
             if end_ms is None or end_ms > out.now.wall_ms:
                 return
             self._forget_tombstone(out)
 
     def touch(self, stream: Stream) -> None:
         """The stream changed: it is saved when the event is handled."""
-        self._dirty[stream.ksid] = stream
+        self._dirty[stream] = None
 
     def flush(self, out: Outbox) -> None:
         """What changed is in the batch's writes."""
-        for stream in self._dirty.values():
+        if not self._dirty:
+            return
+        for stream in self._dirty:
             if self.streams.get(stream.ksid) is not stream:
                 continue
             stream.runs.save_to(out)
@@ -158,13 +164,13 @@ class Register:
         self.waiting_of[waiting.caller] += 1
         place = stream.gets if isinstance(waiting.request, GetKey) else stream.openings
         place[waiting.request_id] = waiting
-        self.due.set(("request", waiting.request_id), waiting.deadline_ms)
+        self.due.set(("request", waiting), waiting.deadline_ms)
 
     def extend(self, waiting: Waiting) -> None:
         """The request waits on, by what it has to spare."""
         waiting.deadline_ms += waiting.spare_ms
         waiting.spare_ms = 0
-        self.due.set(("request", waiting.request_id), waiting.deadline_ms)
+        self.due.set(("request", waiting), waiting.deadline_ms)
 
     def answer(self, waiting: Waiting, reply: Reply, out: Outbox) -> None:
         """The request has its answer and waits no longer."""
@@ -179,7 +185,7 @@ class Register:
         self.waiting_of[waiting.caller] -= 1
         if not self.waiting_of[waiting.caller]:
             del self.waiting_of[waiting.caller]
-        self.due.clear(("request", waiting.request_id))
+        self.due.clear(("request", waiting))
         stream = self.streams.get(waiting.ksid)
         if stream is not None:
             stream.gets.pop(waiting.request_id, None)
@@ -232,11 +238,11 @@ class Register:
         """When a timer fires or a tombstone ends."""
         if self.now is None:
             return None
-        found = [self.due.deadline_ms(self.now)]
-        end_ms = self._tombstone_end_ms()
-        if end_ms is not None:
-            found.append(self.now.mono_ms + max(0, end_ms - self.now.wall_ms))
-        return min((at for at in found if at is not None), default=None)
+        at_ms = self.due.deadline_ms(self.now)
+        if self._tombstone_end_ms is None:
+            return at_ms
+        end_ms = self.now.mono_ms + max(0, self._tombstone_end_ms - self.now.wall_ms)
+        return end_ms if at_ms is None else min(at_ms, end_ms)
 
     def _index(self, stream: Stream) -> None:
         record = stream.record
@@ -256,18 +262,19 @@ class Register:
         if not self.of_application[record.local]:
             del self.of_application[record.local]
         self.promised_bps[record.link] -= record.qos.min_bps
-        self.due.clear(("stream", record.ksid))
-        self.due.clear(("pace", record.ksid))
-        self._dirty.pop(record.ksid, None)
+        self.due.clear(("stream", stream))
+        self.due.clear(("pace", stream))
+        self._dirty.pop(stream, None)
 
-    def _tombstone_end_ms(self) -> int | None:
-        if not self.tombstones:
-            return None
-        record = next(iter(self.tombstones.values())).record
-        return (record.closed_ms or 0) + limits.TOMBSTONE_MS
+    def _look_at_tombstones(self) -> None:
+        self._tombstone_end_ms = None
+        if self.tombstones:
+            oldest = next(iter(self.tombstones.values())).record
+            self._tombstone_end_ms = (oldest.closed_ms or 0) + limits.TOMBSTONE_MS
 
     def _forget_tombstone(self, out: Outbox) -> None:
         _, tombstone = self.tombstones.popitem(last=False)
+        self._look_at_tombstones()
         if tombstone.run is not None:
             out.forget(tombstone.run)
         out.forget(tombstone.record)

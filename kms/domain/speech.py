@@ -110,10 +110,7 @@ class Speech:
 
     def flush(self, out: Outbox) -> None:
         """What is to be said is queued with the links that are up, up to the bound."""
-        for link, session in self.sessions.items():
-            channel = self._register.channels.get(link)
-            if channel is None or not channel.up:
-                continue
+        for channel, session in self._speaking():
             for _ in range(limits.MARKS_PER_BATCH_MAX):
                 if session.to_say:
                     self._say_first(channel, session)
@@ -128,12 +125,17 @@ class Speech:
 
     def waits(self) -> bool:
         """Whether something is left for the next batch."""
-        return any(
-            (session.to_say or session.to_announce)
+        return bool(self._speaking())
+
+    def _speaking(self) -> list[tuple[Channel, Session]]:
+        """Sessions with something to say, on links that are up."""
+        return [
+            (channel, session)
+            for link, session in self.sessions.items()
+            if (session.to_say or session.to_announce)
             and (channel := self._register.channels.get(link)) is not None
             and channel.up
-            for link, session in self.sessions.items()
-        )
+        ]
 
     def _say_first(self, channel: Channel, session: Session) -> None:
         ksid = next(iter(session.to_say))

@@ -80,6 +80,7 @@ class Stream:
         "delivered",
         "gets",
         "heard_index",
+        "ksid",
         "openings",
         "pace",
         "record",
@@ -94,6 +95,7 @@ class Stream:
     )
 
     def __init__(self, record: StreamRecord, runs: KeyRuns, now: Moment) -> None:
+        self.ksid = record.ksid
         self.record = record
         self.saved: StreamRecord | None = None
         """as the store has it"""
@@ -120,9 +122,8 @@ class Stream:
         self.touched_mono_ms = now.mono_ms - idle_ms
         self.touched_wall_ms = record.touched_ms
 
-    @property
-    def ksid(self) -> KSID:
-        return self.record.ksid
+    def __repr__(self) -> str:
+        return f"Stream({self.ksid})"
 
     @property
     def chunk_bytes(self) -> int:

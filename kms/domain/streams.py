@@ -30,7 +30,7 @@ from kms.domain.register import Register
 from kms.domain.requests import Close, GetKey, OpenConnect
 from kms.domain.secret import Secret
 from kms.domain.speech import Speech
-from kms.domain.stream import StreamStatistics
+from kms.domain.stream import StreamStatistics, Waiting
 from kms.domain.streamagreement import StreamAgreement
 from kms.domain.supply import Supply
 from kms.domain.wire import Announce, Designate, Mark, Marked, Verdict
@@ -105,17 +105,15 @@ class Streams:
         """What time ends is ended: requests, chunks, streams, tombstones."""
         self._begin(out)
         register = self._register
-        for kind, name in register.due.fire(out.now, limits.DUE_PER_TICK_MAX):
-            if isinstance(name, int):
-                self._timed_out(name, out)
-                continue
-            stream = register.streams[name]
-            if kind == "pace":
-                self._supply.paced(stream, out.now.mono_ms)
-                continue
-            self._ending.attend(stream, out)
-            if name in register.streams:
-                self._reading.serve(stream, out)
+        for kind, whose in register.due.fire(out.now, limits.DUE_PER_TICK_MAX):
+            if isinstance(whose, Waiting):
+                self._timed_out(whose, out)
+            elif kind == "pace":
+                self._supply.paced(whose, out.now.mono_ms)
+            else:
+                self._ending.attend(whose, out)
+                if whose.ksid in register.streams:
+                    self._reading.serve(whose, out)
         register.forget_tombstones(out)
         register.flush(out)
 
@@ -191,12 +189,11 @@ class Streams:
         return tuple(stream.statistics(now) for stream in some)
 
     def _begin(self, out: Outbox) -> None:
-        if self._register.at(out.now):
+        if self._register.now is not out.now and self._register.at(out.now):
             for stream in list(self._register.streams.values()):
                 self._ending.restored(stream, out)
 
-    def _timed_out(self, request_id: int, out: Outbox) -> None:
-        waiting = self._register.waiting[request_id]
+    def _timed_out(self, waiting: Waiting, out: Outbox) -> None:
         if isinstance(waiting.request, GetKey):
             self._reading.timed_out(waiting, out)
         else:

@@ -48,7 +48,7 @@ class Supply:
         if stream.pace.queued or not self._may_have(stream) or not self._lacks(stream, now_ms):
             return
         if not stream.pace.allowed(now_ms):
-            self._register.due.set(("pace", stream.ksid), stream.pace.allowed_at_ms(now_ms))
+            self._register.due.set(("pace", stream), stream.pace.allowed_at_ms(now_ms))
             return
         self._stand_in_line(stream, now_ms)
 
@@ -144,7 +144,7 @@ class Supply:
             count, material=material, now=out.now, ttl_ms=stream.ttl_ms, reason="designated"
         )
         self._register.due.set(
-            ("stream", stream.ksid),
+            ("stream", stream),
             out.now.mono_ms + stream.ttl_ms,
             out.now.wall_ms + stream.ttl_ms,
         )
@@ -184,7 +184,7 @@ class Supply:
         promised = bool(pace.promised(now_ms))
         promised_at_ms = pace.promised_at_ms(now_ms)
         if not promised and promised_at_ms is not None:
-            self._register.due.set(("pace", stream.ksid), promised_at_ms)
+            self._register.due.set(("pace", stream), promised_at_ms)
         self._number += 1
         pace.queued = self._number
         # Who lacked nothing for a while does not catch up on those who did.
