@@ -72,7 +72,8 @@ class KeyRuns:
         self.ksid = ksid
         self._runs = [_run(record) for record in sorted(records, key=lambda r: r.first)]
         self._saved = {run.first for run in self._runs}
-        self._touched: set[int] = set()
+        self._changed: dict[int, Run | None] = {}
+        """since the last ``save_to``, by the first index; None is gone"""
         self._unread = 0
         end = 0
         for run in self._runs:
@@ -198,7 +199,7 @@ class KeyRuns:
             reason=reason,
         )
         self._runs.append(run)
-        self._touched.add(run.first)
+        self._changed[run.first] = run
         self.ready += count
 
     def lose(self, count: int, *, now: Moment, reason: str) -> None:
@@ -215,7 +216,7 @@ class KeyRuns:
             reason=reason,
         )
         self._runs.append(run)
-        self._touched.add(run.first)
+        self._changed[run.first] = run
         self._melt(len(self._runs) - 1, len(self._runs))
 
     def age(self, stamp: int) -> None:
@@ -229,14 +230,16 @@ class KeyRuns:
     def move(self, span: Span, *events: KeyEvent, now: Moment, reason: str, stamp: int = 0) -> None:
         """The chunks of ``span``, all in one state, have gone through ``events``. Raises
         ``LocalFault`` before anything changes when the table forbids one of them."""
-        run = self.at(span.first)
-        assert run is not None, "a span lies in a run"
-        assert span.first + span.count <= run.end, "a span lies in one run"
-        state = run.state
+        place, end = self._place(span.first), span.first + span.count
+        assert place >= 0 and end <= self._runs[place].end, "a span lies in one run"
+        state = self._runs[place].state
         for event in events:
             state = after(state, event)
-        place = self._cut_out(span.first, span.count)
+        place = self._split(place, span.first)
         run = self._runs[place]
+        if end < run.end:
+            self._split(place, end)
+        self._changed[run.first] = run
         if run.state is KeyState.PRE_ACTIVATION and state is not KeyState.PRE_ACTIVATION:
             self.ready -= run.count
         run.state, run.since_ms, run.reason, run.stamp = state, now.wall_ms, reason, stamp
@@ -250,12 +253,12 @@ class KeyRuns:
         """Chunks from ``first`` on were never made. I2: none of them was delivered."""
         if first >= self.end:
             return
-        place = self._split(first)
+        place = self._split(self._place(first), first)
         for run in self._runs[place:]:
             assert run.state in (KeyState.PRE_ACTIVATION, KeyState.DESTROYED), (
                 "I2 a chunk that only one end holds is not delivered"
             )
-            self._touched.add(run.first)
+            self._changed[run.first] = None
             self.ready -= run.count if run.state is KeyState.PRE_ACTIVATION else 0
         del self._runs[place:]
         self._unread = min(self._unread, first)
@@ -278,31 +281,30 @@ class KeyRuns:
 
     def save_to(self, out: Outbox) -> None:
         """What changed since the last call is in the batch's writes."""
-        for first in sorted(self._touched):
-            run = self.at(first)
-            if run is not None and run.first == first:
+        for first in sorted(self._changed):
+            run = self._changed[first]
+            if run is not None:
                 out.save(self._record(run))
                 self._saved.add(first)
             elif first in self._saved:
                 out.forget(self._gone(first))
                 self._saved.discard(first)
-        self._touched.clear()
+        self._changed.clear()
 
     def forget_to(self, out: Outbox) -> None:
         """No run of this stream is recorded any longer."""
         for first in sorted(self._saved):
             out.forget(self._gone(first))
         self._saved.clear()
-        self._touched.clear()
+        self._changed.clear()
 
     # ---- the list ---------------------------------------------------------------------------
 
     def _place(self, index: int) -> int:
         return bisect_right(self._runs, index, key=lambda run: run.first) - 1
 
-    def _split(self, index: int) -> int:
-        """The place of the run that begins at ``index``, which is made to begin there."""
-        place = self._place(index)
+    def _split(self, place: int, index: int) -> int:
+        """The place of the run that begins at ``index``, which lies in the one at ``place``."""
         run = self._runs[place]
         if run.first == index:
             return place
@@ -310,16 +312,9 @@ class KeyRuns:
         if rest.material is None:
             rest.material_first = index
         run.count = index - run.first
-        self._touched.update((run.first, index))
+        self._changed[run.first], self._changed[index] = run, rest
         self._runs.insert(place + 1, rest)
         return place + 1
-
-    def _cut_out(self, first: int, count: int) -> int:
-        place = self._split(first)
-        if first + count < self.end:
-            self._split(first + count)
-        self._touched.add(first)
-        return place
 
     def _melt(self, low: int, high: int, *, whatever_reason: bool = False) -> None:
         """Equal neighbours from one before ``low`` to one after ``high`` are one run."""
@@ -337,7 +332,7 @@ class KeyRuns:
             else:
                 left.since_ms = min(left.since_ms, right.since_ms)
             left.count += right.count
-            self._touched.update((left.first, right.first))
+            self._changed[left.first], self._changed[right.first] = left, None
             del self._runs[place]
 
     def _record(self, run: Run) -> KeyRunRecord:

@@ -36,11 +36,10 @@ def forgets() -> None:
     """No delivery is recorded: after a restart it is made again (I2, I5)."""
 
     def nothing(self: KeyRuns, out: Outbox) -> None:
-        for first in sorted(self._touched):
-            run = self.at(first)
-            if run is not None and run.first == first and run.state.value != "active":
+        for _, run in sorted(self._changed.items()):
+            if run is not None and run.state.value != "active":
                 out.save(self._record(run))
-        self._touched.clear()
+        self._changed.clear()
 
     KeyRuns.save_to = nothing  # type: ignore[method-assign]
 

@@ -49,7 +49,7 @@ class Bounded(Checker):
         for what, size, bound in _sizes(site):
             if size > self.measured.get(what, 0):
                 self.measured[what] = size
-            self.holds(size <= bound, f"{site.place} has {size} {what}, more than {bound}")
+            self.holds(size <= bound, "{} has {} {}, more than {}", site.place, size, what, bound)
 
 
 def _sizes(site: "Site") -> Iterator[tuple[str, int, int]]:
@@ -63,8 +63,8 @@ def _sizes(site: "Site") -> Iterator[tuple[str, int, int]]:
     yield "requests waiting", len(register.waiting), limits.REQUESTS_WAITING_MAX
     one = max(register.waiting_of.values(), default=0)
     yield "requests of one application", one, limits.REQUESTS_PER_APPLICATION_MAX
-    # Of each stream a pace and an end, of each request a deadline: an entry on either clock, and for
-    # each at most another that no longer counts.
+    # Of each stream a pace and an end, of each request a deadline: an entry on either clock, and
+    # for each at most another that no longer counts.
     timers = 2 * count + len(register.waiting)
     yield "timers", len(register.due), 2 * (2 * timers + ENTRIES_FREE)
     for stream in register.streams.values():
