@@ -13,11 +13,11 @@ import attrs
 
 from kms.domain import limits
 from kms.domain.direction import written_by
-from kms.domain.effects import Effect, Forget, StoreMaterial
+from kms.domain.effects import Effect, StoreMaterial
 from kms.domain.frame import HEADER_BYTES, Kind, context, read_header
 from kms.domain.names import LinkId, SecretId
 from kms.domain.otp import one_time_tag
-from kms.domain.records import BlockRecord, LinkRecord
+from kms.domain.records import LinkRecord
 from kms.simulation.checker import Checker
 from kms.simulation.checkers.pads import Pads
 
@@ -43,16 +43,13 @@ class PadOnce(Checker):
     """Every physical byte, and what it was used for."""
 
     invariant = "I1"
-    writes = (StoreMaterial, BlockRecord, Forget)
+    writes = (StoreMaterial,)
 
     def __init__(self, simulation: "Simulation") -> None:
-        super().__init__(simulation)
         self._pads = Pads.of(simulation)
+        super().__init__(simulation, self._pads)
         self._used: dict[int, list[_Use]] = {}
         self._frames = 0
-
-    def restored(self, site: "Site", *, slots: bool) -> None:
-        self._pads.read(site)
 
     # ---- frames -----------------------------------------------------------------------------
 
@@ -63,7 +60,7 @@ class PadOnce(Checker):
         length = header.secret_bytes + limits.MAC_KEY_BYTES
         places = self._pads.written(site, link, header.offset, length)
         if places is None:
-            self.holds(False, f"{site.place} uses pad of {link} that no agreed block holds")
+            self.holds(False, "{} uses pad of {} that no agreed block holds", site.place, link)
             return
         for each in places:
             self._use(each.source, each.start, each.start + each.length, None, site)
@@ -78,27 +75,27 @@ class PadOnce(Checker):
         tag = one_time_tag(pad[: limits.MAC_KEY_BYTES], about, header, body)
         self.holds(
             tag == data[-limits.TAG_BYTES :],
-            f"{site.place} seals a frame of {link} with other bits than it says",
+            "{} seals a frame of {} with other bits than it says",
+            site.place,
+            link,
         )
 
     # ---- key --------------------------------------------------------------------------------
 
     def wrote(self, site: "Site", effect: Effect) -> None:
-        if isinstance(effect, StoreMaterial) and effect.material.startswith("chunks/"):
-            self._key(site, effect)
-        else:
-            self._pads.learn(site, effect)
-
-    def _key(self, site: "Site", effect: StoreMaterial) -> None:
         """Key may come out of several blocks in one run, each at its own place."""
-        _, ksid, first = effect.material.split("/")
-        raw = bytes(effect.bits.expose())
+        stored = cast(StoreMaterial, effect)
+        if not stored.material.startswith("chunks/"):
+            return
+        _, ksid, first = stored.material.split("/")
+        raw = bytes(stored.bits.expose())
         places = self.simulation.bits.locate(raw)
         named = sum(each.length for each in places or ())
         # Of each block a seam of less than two cells may stay unnamed.
         self.holds(
             places is not None and len(raw) - named <= 32 * len(places),
-            f"{site.place} makes key of bits that no device gave",
+            "{} makes key of bits that no device gave",
+            site.place,
         )
         done = 0
         for each in places or ():

@@ -34,7 +34,10 @@ class SameKey(Remembering):
         if use in self._delivered:
             self.holds(
                 self.excused(site.name, ksid),
-                f"{site.place} delivers index {index} of {ksid} a second time",
+                "{} delivers index {} of {} a second time",
+                site.place,
+                index,
+                ksid,
             )
         self._delivered.add(use)
         bits = site.disk.read(key.material, key.offset, key.length)
@@ -51,5 +54,8 @@ class SameKey(Remembering):
         known = self._digests.setdefault((ksid, index), digest)
         self.holds(
             known == digest,
-            f"{site.place} delivers another key for index {index} of {ksid} than was delivered",
+            "{} delivers another key for index {} of {} than was delivered",
+            site.place,
+            index,
+            ksid,
         )

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from kms.simulation.simulation import Simulation
     from kms.simulation.site import Outcome, Site
 
+_Pair = tuple[SAEId, ...]
+"""two applications, in order"""
 _OPENED = (Status.SUCCESS, Status.PEER_NOT_CONNECTED_YET)
 
 
@@ -29,10 +31,11 @@ class NamedOnly(Remembering):
         super().__init__(simulation)
         self._asked: dict[int, tuple[SAEId, Request, bool]] = {}
         """by number; whether the caller had closed the stream before it asked"""
-        self._pairs: dict[KSID, frozenset[SAEId]] = {}
+        self._pairs: dict[KSID, _Pair] = {}
         self._joined: set[tuple[KSID, SAEId]] = set()
         self._closed: set[tuple[KSID, SAEId]] = set()
-        self._allowed: dict[frozenset[SAEId], bool] = {}
+        self._allowed: dict[_Pair, bool] = {}
+        self._home = simulation.directory
 
     def asked(self, site: "Site", number: int, caller: SAEId, request: Request) -> None:
         ksid = request.ksid
@@ -55,7 +58,7 @@ class NamedOnly(Remembering):
             self._closed.add((request.ksid, caller))
 
     def _open(self, site: "Site", caller: SAEId, request: OpenConnect, ksid: KSID) -> None:
-        pair = frozenset((request.source, request.destination))
+        pair = tuple(sorted((request.source, request.destination)))
         known = self._pairs.setdefault(ksid, pair)
         self.born(ksid)
         self.holds(known == pair, f"{site.place} lets {caller} into stream {ksid} of others")
@@ -66,26 +69,36 @@ class NamedOnly(Remembering):
         self, site: "Site", caller: SAEId, request: GetKey, reply: DeliverKey, *, closed: bool
     ) -> None:
         ksid = self.ksid_of(reply.material)
-        pair = self._pairs.get(ksid, frozenset())
+        pair = self._pairs.get(ksid, ())
         self.holds(
             request.ksid == ksid and caller in pair and (ksid, caller) in self._joined,
-            f"{site.place} gives {caller} a key of stream {ksid}, which is {sorted(pair)}'s",
+            "{} gives {} a key of stream {}, which is {}'s",
+            site.place,
+            caller,
+            ksid,
+            pair,
         )
         self.holds(
-            self.simulation.directory.get(caller) == site.name and self._may(site, pair),
-            f"{site.place} gives {caller} a key of {ksid} against directory or policy",
+            self._home.get(caller) == site.name and self._may(site, pair),
+            "{} gives {} a key of {} against directory or policy",
+            site.place,
+            caller,
+            ksid,
         )
         self.holds(
             not closed or self.excused(site.name, ksid),
-            f"{site.place} gives {caller} a key of stream {ksid}, which it had closed",
+            "{} gives {} a key of stream {}, which it had closed",
+            site.place,
+            caller,
+            ksid,
         )
 
-    def _may(self, site: "Site", pair: frozenset[SAEId]) -> bool:
+    def _may(self, site: "Site", pair: _Pair) -> bool:
         """Whether some rule allows the two applications, either way round."""
         if pair not in self._allowed:
-            one, other = (*pair, *pair)[:2]
+            one, other = pair
             rules = self.simulation.network_view(site.name).policy.rules
-            self._allowed[pair] = len(pair) == 2 and any(
+            self._allowed[pair] = one != other and any(
                 fnmatchcase(first, rule.one) and fnmatchcase(second, rule.other)
                 for rule in rules
                 for first, second in ((one, other), (other, one))

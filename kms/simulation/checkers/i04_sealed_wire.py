@@ -9,12 +9,10 @@ or under something else.
 from typing import TYPE_CHECKING
 
 from kms.domain import limits, wire
-from kms.domain.effects import Effect, Forget, StoreMaterial
 from kms.domain.errors import PeerFault
 from kms.domain.frame import HEADER_BYTES, Kind, read_header
 from kms.domain.names import LinkId
 from kms.domain.otp import xor
-from kms.domain.records import BlockRecord
 from kms.domain.secret import Secret
 from kms.simulation.checker import Checker
 from kms.simulation.checkers.pads import Pads
@@ -33,18 +31,11 @@ class SealedWire(Checker):
     """What anybody on the wire can read."""
 
     invariant = "I4"
-    writes = (StoreMaterial, BlockRecord, Forget)
 
     def __init__(self, simulation: "Simulation") -> None:
-        super().__init__(simulation)
         self._pads = Pads.of(simulation)
+        super().__init__(simulation, self._pads)
         self._frames = 0
-
-    def restored(self, site: "Site", *, slots: bool) -> None:
-        self._pads.read(site)
-
-    def wrote(self, site: "Site", effect: Effect) -> None:
-        self._pads.learn(site, effect)
 
     def sent(self, site: "Site", link: LinkId, data: bytes) -> None:
         self._frames += 1
@@ -52,10 +43,7 @@ class SealedWire(Checker):
         if found is None and len(data) > _WHOLE_BYTES:
             at = self._frames * 977 % (len(data) - _WHOLE_BYTES) + 1
             found = self.simulation.bits.anywhere(data[at : at + _WHOLE_BYTES])
-        self.holds(
-            found is None,
-            f"{site.place} sends key in clear on {link}: {found}",
-        )
+        self.holds(found is None, "{} sends key in clear on {}: {}", site.place, link, found)
         if not self._frames % _UNSEAL_EVERY:
             self._unseal(site, link, data)
 

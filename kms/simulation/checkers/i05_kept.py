@@ -71,7 +71,10 @@ class Kept(Remembering):
             self.born(record.ksid)
             self.holds(
                 record.next_index >= said or self.excused(site.name, record.ksid),
-                f"{site.place} forgets index {said - 1} of {record.ksid}, which was delivered",
+                "{} forgets index {} of {}, which was delivered",
+                site.place,
+                said - 1,
+                record.ksid,
             )
 
     def _forgotten(self, site: "Site", record: StreamRecord) -> None:
@@ -102,19 +105,25 @@ class Kept(Remembering):
 
     def _delivered(self, site: "Site", key: DeliverKey) -> None:
         ksid = self.ksid_of(key.material)
-        self._at_both(site, ksid, key.index + 1, f"gave its index {key.index} away")
-        self._said[ksid] = max(self._said.get(ksid, 0), key.index + 1)
-        self._given.setdefault((ksid, site.name), set()).add(key.index)
+        index = key.index
+        self._at_both(site, ksid, index + 1, "gave key away")
+        self._said[ksid] = max(self._said.get(ksid, 0), index + 1)
+        self._given.setdefault((ksid, site.name), set()).add(index)
 
     def _at_both(self, site: "Site", ksid: KSID, held: int, what: str) -> None:
         here = stream_at(site, ksid)
-        self.holds(here is not None, f"stream {ksid} {what}, and {site.place} has no record")
+        self.holds(here is not None, "stream {} {}, and {} has no record", ksid, what, site.place)
         assert here is not None
         for name in self.simulation.network.wires[here.link].spec.between:
             record = stream_at(self.simulation.sites[name], ksid)
             self.holds(
                 (record is not None and record.next_index >= held) or self.excused(name, ksid),
-                f"stream {ksid} {what} at {site.place}, and {name} does not hold it",
+                "stream {} {} at {}, and {} does not hold it ({} keys)",
+                ksid,
+                what,
+                site.place,
+                name,
+                held,
             )
 
     def _block(self, site: "Site", block_id: BlockId) -> None:

@@ -6,8 +6,8 @@ in a row, half a minute of the process's own time apart, was not destroyed. And 
 delivered is looked for when its time to be destroyed is over.
 """
 
-from collections import deque
-from collections.abc import Sequence
+from collections import defaultdict, deque
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, cast
 
 from kms.domain import limits
@@ -38,6 +38,19 @@ _DUE_US = limits.DESTROY_WITHIN_MS * 1000 + _SLACK_US
 _LIVING = (KeyState.PRE_ACTIVATION, KeyState.ACTIVE, KeyState.SUSPENDED)
 
 
+class _Place:
+    """One machine's files."""
+
+    def __init__(self, stored: Iterable[MaterialId] = ()) -> None:
+        self.stored = dict.fromkeys(stored)
+        """what was put there and may still be readable"""
+        self.due: deque[tuple[int, MaterialId, int, int]] = deque()
+        """by when which bytes that were delivered must be gone"""
+        self.suspects: set[MaterialId] = set()
+        """what could be read at the last scan, and nothing needed it"""
+        self.scanned_us = 0
+
+
 class Destroyed(Checker):
     """What was stored at each site and may still be readable."""
 
@@ -46,68 +59,62 @@ class Destroyed(Checker):
     outputs = (DeliverKey,)
 
     def __init__(self, simulation: "Simulation") -> None:
-        super().__init__(simulation)
-        self._awake = Awake()
-        self._stored: dict[str, dict[MaterialId, None]] = {}
-        self._due: dict[str, deque[tuple[int, MaterialId, int, int]]] = {}
-        self._suspects: dict[str, set[MaterialId]] = {}
-        self._scanned: dict[str, int] = {}
+        self._awake = Awake.of(simulation)
+        super().__init__(simulation, self._awake)
+        self._places: defaultdict[str, _Place] = defaultdict(_Place)
 
     def wrote(self, site: "Site", effect: Effect) -> None:
-        stored = self._stored.setdefault(site.place, {})
-        stored[cast(StoreMaterial, effect).material] = None
+        self._places[site.place].stored[cast(StoreMaterial, effect).material] = None
 
     def restored(self, site: "Site", *, slots: bool) -> None:
-        self._stored[site.place] = dict.fromkeys(site.disk.material)
-        self._suspects[site.place] = set()
-        self._due.pop(site.place, None)
-
-    def durable(self, site: "Site", effects: Sequence[Effect]) -> None:
-        self._awake.committed(site)
+        before = self._places[site.place]
+        place = self._places[site.place] = _Place(site.disk.material)
+        place.scanned_us = before.scanned_us
 
     def output(self, site: "Site", effect: Effect) -> None:
         key = cast(DeliverKey, effect)
-        due = self._awake.read(site) + _DUE_US
-        place = self._due.setdefault(site.place, deque())
-        place.append((due, key.material, key.offset, key.length))
+        due = self._awake.read(site.place) + _DUE_US
+        self._places[site.place].due.append((due, key.material, key.offset, key.length))
 
     def batch(self, site: "Site", events: Sequence[Event], effects: Sequence[Effect]) -> None:
-        now = self._awake.now(site)
-        due = self._due.get(site.place)
-        while due and due[0][0] < now:
-            _, material, offset, length = due.popleft()
+        now, place = self._awake.read(site.place), self._places[site.place]
+        while place.due and place.due[0][0] < now:
+            _, material, offset, length = place.due.popleft()
             left = site.disk.gone[material].find(0, offset, offset + length)
             self.holds(
                 left < 0,
-                f"{site.place} delivered a key of {material} more than "
-                f"{limits.DESTROY_WITHIN_MS} ms ago, and its files still have it",
+                "{} delivered a key of {} more than {} ms ago, and its files still have it",
+                site.place,
+                material,
+                limits.DESTROY_WITHIN_MS,
             )
-        if now - self._scanned.get(site.place, 0) >= _SCAN_US:
-            self._scanned[site.place] = now
-            self._scan(site)
+        if now - place.scanned_us >= _SCAN_US:
+            place.scanned_us = now
+            self._scan(site, place)
 
     def calm(self) -> None:
         for site in self.simulation.originals():
-            self._scan(site)
+            self._scan(site, self._places[site.place])
 
     # ---- everything that is readable ---------------------------------------------------------
 
-    def _scan(self, site: "Site") -> None:
-        disk, before = site.disk, self._suspects.get(site.place, set())
+    def _scan(self, site: "Site", place: _Place) -> None:
+        disk, stored = site.disk, place.stored
         wanted = _wanted(site)
-        stored = self._stored.get(site.place, {})
         for name in [each for each in stored if not disk.live[each]]:
             del stored[name]
         suspects = {name for name in stored if disk.live[name] > wanted.get(name, 0)}
         suspects -= disk.unreadable
-        twice = sorted(suspects & before)
+        twice = sorted(suspects & place.suspects)
         self.checks += len(stored)
         self.holds(
             not twice,
-            f"{len(twice)} materials at {site.place} can be read and nothing needs them: "
-            f"{twice[:3]}",
+            "{} materials at {} can be read and nothing needs them: {}",
+            len(twice),
+            site.place,
+            twice[:3],
         )
-        self._suspects[site.place] = suspects
+        place.suspects = suspects
 
 
 def _wanted(site: "Site") -> dict[MaterialId, int]:

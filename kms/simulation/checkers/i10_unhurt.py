@@ -45,8 +45,8 @@ class Unhurt(Checker):
     outputs = (Answer, Refuse, DeliverKey)
 
     def __init__(self, simulation: "Simulation") -> None:
-        super().__init__(simulation)
-        self._awake = Awake()
+        self._awake = Awake.of(simulation)
+        super().__init__(simulation, self._awake)
         self._open: dict[str, dict[int, _Asked]] = {}
         self._answered: deque[int] = deque(maxlen=_ANSWERED_MAX)
         self._replied: set[int] = set()
@@ -56,25 +56,26 @@ class Unhurt(Checker):
         """requests for a stream of others, or for none, that were refused"""
 
     def asked(self, site: "Site", number: int, caller: SAEId, request: Request) -> None:
-        due = self._awake.read(site) + self._timeout_ms(request) * 1000 + _SLACK_US
+        due = self._awake.read(site.place) + self._timeout_ms(request) * 1000 + _SLACK_US
         self._open.setdefault(site.place, {})[number] = _Asked(caller, request, due)
 
     def batch(self, site: "Site", events: Sequence[Event], effects: Sequence[Effect]) -> None:
-        now = self._awake.now(site)
         waiting = self._open.get(site.place)
         if waiting:
             # Requests wait in the order of their numbers; the first is the oldest, if not the
             # first due: those behind it are looked at when it is gone.
             number, first = next(iter(waiting.items()))
-            late = now > first.due_us
-            self.holds(not late, f"{site.place} left {first.caller} without an answer to {number}")
-
-    def durable(self, site: "Site", effects: Sequence[Effect]) -> None:
-        self._awake.committed(site)
+            self.holds(
+                self._awake.read(site.place) <= first.due_us,
+                "{} left {} without an answer to {}",
+                site.place,
+                first.caller,
+                number,
+            )
 
     def output(self, site: "Site", effect: Effect) -> None:
         number = cast(Answer, effect).request_id
-        self.holds(number not in self._replied, f"{site.place} answers request {number} twice")
+        self.holds(number not in self._replied, "{} answers request {} twice", site.place, number)
         if len(self._answered) == _ANSWERED_MAX:
             self._replied.discard(self._answered[0])
         self._answered.append(number)
@@ -82,12 +83,17 @@ class Unhurt(Checker):
 
     def answered(self, site: "Site", number: int, outcome: "Outcome | None") -> None:
         asked = self._open.get(site.place, {}).pop(number, None)
-        self.holds(asked is not None, f"{site.place} answers request {number}, which nobody asked")
+        self.holds(
+            asked is not None, "{} answers request {}, which nobody asked", site.place, number
+        )
         if asked is None or outcome is None:
             return
         self.holds(
-            self._awake.read(site) <= asked.due_us,
-            f"{site.place} answers {asked.caller} after its Timeout ({number})",
+            self._awake.read(site.place) <= asked.due_us,
+            "{} answers {} after its Timeout ({})",
+            site.place,
+            asked.caller,
+            number,
         )
         request, reply = asked.request, outcome.reply
         if isinstance(reply, OpenReply) and reply.status in _OPENED and reply.ksid is not None:

@@ -63,7 +63,7 @@ class Audited(Remembering):
         if site.running and material.startswith("chunks/") and self._batch:
             _, ksid, first = material.split("/")
             entry = ("keys-designated", ksid, int(first.partition("-")[0]))
-            self.holds(entry in self._batch, f"{site.place} makes key of {ksid} unaudited")
+            self.holds(entry in self._batch, "{} makes key of {} unaudited", site.place, ksid)
 
     def asked(self, site: "Site", number: int, caller: SAEId, request: Request) -> None:
         self._asked[number] = (caller, request)
@@ -73,21 +73,19 @@ class Audited(Remembering):
 
     def output(self, site: "Site", effect: Effect) -> None:
         if isinstance(effect, DeliverKey):
-            ksid = str(self.ksid_of(effect.material))
+            _, ksid, _ = effect.material.split("/")
             entry: tuple[object, ...] = ("key-delivered", ksid, effect.index)
-            what = f"index {effect.index} of {ksid}"
         elif isinstance(effect, Alarm):
             entry = ("alarm", effect.link or "", effect.kind)
-            what = f"an alarm ({effect.kind})"
         elif isinstance(effect, Refuse):
             caller, _ = self._asked.get(effect.request_id, (None, None))
-            entry, what = ("refused", caller), f"a refusal of {caller}"
             if caller is None:
                 return
+            entry = ("refused", caller)
         else:
             self._answer(site, cast(Answer, effect))
             return
-        self.holds(entry in self._batch, f"{site.place} lets {what} leave unaudited")
+        self.holds(entry in self._batch, "{} lets {} leave unaudited", site.place, entry)
 
     def _answer(self, site: "Site", answer: Answer) -> None:
         reply = answer.reply

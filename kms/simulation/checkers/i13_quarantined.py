@@ -14,7 +14,7 @@ import attrs
 
 from kms.domain import limits, wire
 from kms.domain.direction import written_by
-from kms.domain.effects import DeliverKey, Effect, Forget, Save, StoreMaterial
+from kms.domain.effects import DeliverKey, Effect, Save, StoreMaterial
 from kms.domain.errors import PeerFault
 from kms.domain.events import BlockArrived, Event, PeerFrame
 from kms.domain.frame import HEADER_BYTES, Header, Kind, opening_message, read_header
@@ -51,12 +51,12 @@ class Quarantined(Remembering):
     """Bad blocks, and the ends that they put under alarm."""
 
     invariant = "I13"
-    writes = (StoreMaterial, BlockRecord, LinkRecord, Forget)
+    writes = (StoreMaterial, BlockRecord, LinkRecord)
     outputs = (DeliverKey,)
 
     def __init__(self, simulation: "Simulation") -> None:
-        super().__init__(simulation)
         self._pads = Pads.of(simulation)
+        super().__init__(simulation, self._pads)
         self._bad: set[str] = set()
         """ids of blocks over the limit"""
         self._next: dict[str, dict[LinkId, _Holds]] = {}
@@ -96,7 +96,6 @@ class Quarantined(Remembering):
 
     def restored(self, site: "Site", *, slots: bool) -> None:
         super().restored(site, slots=slots)
-        self._pads.read(site)
         for book in (self._alarm, self._stopped):
             for end in [each for each in book if each[0] == site.place]:
                 del book[end]
@@ -153,24 +152,24 @@ class Quarantined(Remembering):
             self._stored(site, effect)
         elif isinstance(effect, Save) and isinstance(effect.record, LinkRecord):
             self._linked(site, effect.record)
-            return
         elif isinstance(effect, Save):
             record = cast(BlockRecord, effect.record)
             if record.state is BlockState.AGREED:
                 self._is_agreed(site, record)
-        self._pads.learn(site, effect)
 
     def _stored(self, site: "Site", effect: StoreMaterial) -> None:
         kind, name, *rest = effect.material.split("/")
         if kind == "block":
             self.holds(
                 rest[0] not in self._bad,
-                f"{site.place} keeps block {rest[0]}, which came with a QBER over the limit",
+                "{} keeps block {}, which came with a QBER over the limit",
+                site.place,
+                rest[0],
             )
         elif kind == "chunks":
             stream = stream_at(site, self.ksid_of(effect.material))
             if stream is not None and stream.designates:
-                self._quiet(site, stream.link, f"makes key of {name}")
+                self._quiet(site, stream.link, "makes key", name)
 
     def _linked(self, site: "Site", record: LinkRecord) -> None:
         newest, end = (record.secrets[-1] if record.secrets else ""), (site.place, record.link)
@@ -204,7 +203,10 @@ class Quarantined(Remembering):
         known = self._agreed.setdefault((record.link, record.block_id), place)
         self.holds(
             known == place,
-            f"block {record.block_id} of {record.link} became pad with other bits at {site.place}",
+            "block {} of {} became pad with other bits at {}",
+            record.block_id,
+            record.link,
+            site.place,
         )
 
     # ---- what leaves ------------------------------------------------------------------------
@@ -213,12 +215,12 @@ class Quarantined(Remembering):
         key = cast(DeliverKey, effect)
         stream = stream_at(site, self.ksid_of(key.material))
         if stream is not None:
-            self._quiet(site, stream.link, f"delivers index {key.index} of {stream.ksid}")
+            self._quiet(site, stream.link, "delivers key", stream.ksid)
 
-    def _quiet(self, site: "Site", link: LinkId, what: str) -> None:
+    def _quiet(self, site: "Site", link: LinkId, what: str, ksid: object) -> None:
         """Nothing is made or served over this link now; or there is no alarm."""
-        end = (site.place, link)
-        self.holds(end not in self._alarm, f"{site.place} {what} while {link} is under alarm")
-        self.holds(end not in self._told, f"{site.place} {what} while its neighbour is alarmed")
+        end, said = (site.place, link), (site.place, what, ksid, link)
+        self.holds(end not in self._alarm, "{} {} of {} while {} is under alarm", *said)
+        self.holds(end not in self._told, "{} {} of {} while {} is alarmed beyond", *said)
         why = self._stopped.get(end)
-        self.holds(not why, f"{site.place} {what} while {link} is stopped: {why}")
+        self.holds(not why, "{} {} of {} while {} is stopped: {}", *said, why)

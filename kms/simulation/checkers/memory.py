@@ -5,12 +5,16 @@ rotted, has forgotten things: promises about streams of that time do not bind it
 afterwards do.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from kms.domain.effects import Effect
+from kms.domain.events import Event
 from kms.domain.names import KSID, MaterialId, NodeId
 from kms.domain.records import StreamRecord
 from kms.simulation.checker import Checker
+from kms.simulation.listener import Book
 
 if TYPE_CHECKING:
     from kms.simulation.simulation import Simulation
@@ -22,8 +26,8 @@ _ALWAYS = 1 << 62
 class Remembering(Checker):
     """``excused`` tells which promises were given before a site forgot."""
 
-    def __init__(self, simulation: "Simulation") -> None:
-        super().__init__(simulation)
+    def __init__(self, simulation: "Simulation", *books: Book) -> None:
+        super().__init__(simulation, *books)
         self._until: dict[NodeId, int] = {}
         """what was born at this site up to then is excused"""
         self._born: dict[KSID, int] = {}
@@ -60,29 +64,26 @@ def stream_at(site: "Site", ksid: KSID) -> StreamRecord | None:
     return record if isinstance(record, StreamRecord) else None
 
 
-class Awake:
+class Awake(Book):
     """How long each process was able to act: frozen time and slow disks do not count."""
 
     # A process that runs wakes each half second.
     _GAP_US = 600_000
 
-    def __init__(self) -> None:
+    def __init__(self, simulation: "Simulation") -> None:
         self._last: dict[str, int] = {}
         self._awake: dict[str, int] = {}
 
-    def now(self, site: "Site") -> int:
-        """Microseconds, as of now: call it with every batch."""
+    def batch(self, site: "Site", events: Sequence[Event], effects: Sequence[Effect]) -> None:
         place, now = site.place, site.loop.now_us
-        last = self._last.get(place, now)
+        gap = now - self._last.get(place, now)
         self._last[place] = now
-        awake = self._awake.get(place, 0) + min(now - last, self._GAP_US)
-        self._awake[place] = awake
-        return awake
+        self._awake[place] = self.read(place) + min(gap, self._GAP_US)
 
-    def committed(self, site: "Site") -> None:
-        """The time since the last batch was the disk's: call it when a batch is durable."""
+    def durable(self, site: "Site", effects: Sequence[Effect]) -> None:
+        """The time since the last batch was the disk's."""
         self._last[site.place] = site.loop.now_us
 
-    def read(self, site: "Site") -> int:
-        """As of the last batch."""
-        return self._awake.get(site.place, 0)
+    def read(self, place: str) -> int:
+        """Microseconds, as of the last batch."""
+        return self._awake.get(place, 0)

@@ -3,12 +3,11 @@
 Theory of operation. The place of a block's bits is read from the bits themselves when they are
 stored (``PhysicalBits.locate``); its offsets are in the durable record that made it pad. So an
 offset in a frame's header becomes (source, place) without asking a node. One map serves all
-checkers of a simulation: ``Pads.of``.
+checkers of a simulation.
 """
 
 from bisect import bisect_right
 from typing import TYPE_CHECKING, cast
-from weakref import WeakKeyDictionary
 
 import attrs
 
@@ -17,6 +16,7 @@ from kms.domain.effects import Effect, Forget, Save, StoreMaterial
 from kms.domain.names import LinkId, MaterialId
 from kms.domain.records import BlockRecord, BlockState
 from kms.simulation.bits import Place
+from kms.simulation.listener import Book
 
 if TYPE_CHECKING:
     from kms.simulation.simulation import Simulation
@@ -74,24 +74,16 @@ class _Pad:
         return found
 
 
-class Pads:
+class Pads(Book):
     """The pads of all sites as their own records made them."""
 
-    _maps: "WeakKeyDictionary[Simulation, Pads]" = WeakKeyDictionary()
+    writes = (StoreMaterial, BlockRecord, Forget)
 
     def __init__(self, simulation: "Simulation") -> None:
-        self._simulation = simulation
+        self._bits = simulation.bits
         self._pads: dict[tuple[str, LinkId, Direction], _Pad] = {}
         self.blocks: dict[tuple[str, MaterialId], Place] = {}
         """where the bits of each stored block come from, while its record is there"""
-        self._last: object = None
-
-    @classmethod
-    def of(cls, simulation: "Simulation") -> "Pads":
-        """The one map of this simulation."""
-        if simulation not in cls._maps:
-            cls._maps[simulation] = cls(simulation)
-        return cls._maps[simulation]
 
     def written(self, site: "Site", link: LinkId, offset: int, length: int) -> list[Place] | None:
         """The places of these bytes of the pad that this site writes."""
@@ -104,16 +96,12 @@ class Pads:
         return pad.places(offset, length) if pad is not None else None
 
     def bits(self, places: list[Place]) -> bytes:
-        make = self._simulation.bits.make
+        make = self._bits.make
         return b"".join(make(each.source, each.length, each.start) for each in places)
 
     # ---- what the disks got -----------------------------------------------------------------
 
-    def learn(self, site: "Site", effect: Effect) -> None:
-        """A write of this site is durable. Hearing it again changes nothing."""
-        if effect is self._last:
-            return
-        self._last = effect
+    def wrote(self, site: "Site", effect: Effect) -> None:
         if isinstance(effect, Save):
             self._block(site, cast(BlockRecord, effect.record))
         elif isinstance(effect, StoreMaterial):
@@ -122,7 +110,7 @@ class Pads:
         elif isinstance(effect, Forget) and isinstance(effect.record, BlockRecord):
             self.blocks.pop((site.place, effect.record.material), None)
 
-    def read(self, site: "Site") -> None:
+    def restored(self, site: "Site", *, slots: bool) -> None:
         """The site's disk may be another one: everything is learned again from it."""
         for name in [each for each in self._pads if each[0] == site.place]:
             del self._pads[name]
@@ -135,7 +123,7 @@ class Pads:
             self._block(site, record)
 
     def _stored(self, site: "Site", material: MaterialId, raw: bytes) -> None:
-        places = self._simulation.bits.locate(raw)
+        places = self._bits.locate(raw)
         if places is not None and len(places) == 1:
             self.blocks[site.place, material] = places[0]
 
