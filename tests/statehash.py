@@ -32,7 +32,6 @@ COUNTERS: Final = frozenset(
         "AgreedLog.agreed_bytes",
         "Window.burnt_bytes",
         "Stream.delivered",
-        "Pace.got_chunks",
     }
 )
 """Figures that nothing is decided by."""

@@ -45,6 +45,7 @@ from kms.domain.records import (
     StreamRecord,
     Way,
 )
+from kms.domain.statistics import StakeStatus
 from kms.domain.streams import Streams
 
 RESTORED = "this end was put back to an old copy, and burnt what it held"
@@ -194,10 +195,10 @@ class Node:
             case _:
                 gate.handle(event, out)
 
-    def stakes(self) -> tuple[standing.LinkStake, ...]:
+    def stakes(self) -> tuple[StakeStatus, ...]:
         """What the links of this store hold, link by link."""
         return tuple(
-            standing.LinkStake(
+            StakeStatus(
                 link=link.link,
                 pad_bytes=sum(pad.level() for pad in link.memory.pads),
                 held_blocks=len(link.agreement.held),

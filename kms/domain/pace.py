@@ -31,7 +31,6 @@ class Pace:
         "_rested_s",
         "_second_ms",
         "_this_second",
-        "got_chunks",
         "queued",
         "share",
         "wanted",
@@ -48,8 +47,6 @@ class Pace:
         self._this_second = self._last_second = self._rested_s = self._peak = 0
         self._most_bitms = self._burst(qos.max_bps)
         self._promise_bitms = self._burst(qos.min_bps)
-        self.got_chunks = 0
-        """chunks made since the start of the process"""
         self.wanted = 0
         """chunks beyond the last one made that the peer's application waits for"""
         self.queued = 0
@@ -110,7 +107,6 @@ class Pace:
 
     def made(self, chunks: int) -> None:
         """So many chunks were designated."""
-        self.got_chunks += chunks
         self.wanted = max(0, self.wanted - chunks)
         self._doubled = False
         self._most_bitms = max(0, self._most_bitms - chunks * self._chunk_bitms)

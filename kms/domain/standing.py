@@ -5,8 +5,6 @@ get NO_QKD_CONNECTION, or INSUFFICIENT_KEY for GET_KEY; devices keep their block
 refused by name (``Greeting``). What the network view says is kept for the time after.
 """
 
-import attrs
-
 from kms.domain.effects import Answer, BlockStored
 from kms.domain.events import (
     Asked,
@@ -17,21 +15,9 @@ from kms.domain.events import (
     SecretCarried,
 )
 from kms.domain.generation import Ground, Standing
-from kms.domain.names import LinkId
 from kms.domain.outbox import Outbox
 from kms.domain.requests import CloseReply, GetKey, KeyReply, OpenConnect, OpenReply, Reply
 from kms.domain.status import Status
-
-
-@attrs.frozen(kw_only=True)
-class LinkStake:
-    """What of one link is given up if nothing of before is ever used."""
-
-    link: LinkId
-    pad_bytes: int
-    """agreed and unused, both directions, as this store has it"""
-    held_blocks: int
-    streams: int
 
 
 class Gate:

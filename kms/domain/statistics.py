@@ -95,14 +95,19 @@ class StreamStatus:
     local: SAEId
     remote: SAEId
     state: str
+    """opening, pending, established, closing or closed"""
     next_index: int
     """chunks designated so far"""
     ready: int
     """chunks made and not delivered here"""
     delivered: int
-    """chunks delivered here"""
+    """chunks delivered here since the start of the process"""
     waiting: int
-    """requests that wait for a chunk"""
+    """requests that wait"""
+    promised_bps: int = 0
+    """Min_bps as admitted"""
+    got_bps: int = 0
+    """what was delivered here in the last whole second"""
 
 
 @attrs.frozen(kw_only=True)
@@ -171,7 +176,7 @@ class LatencyStatus:
 
 @attrs.frozen(kw_only=True)
 class StakeStatus:
-    """One link of a store that is not believed."""
+    """What of one link is given up if nothing of before is ever used."""
 
     link: LinkId
     pad_bytes: int

@@ -15,10 +15,11 @@ import attrs
 from kms.domain import limits
 from kms.domain.keyruns import KeyRuns
 from kms.domain.moment import Moment
-from kms.domain.names import KSID, LinkId, NodeId, SAEId, leader_of
+from kms.domain.names import KSID, NodeId, SAEId, leader_of
 from kms.domain.pace import Pace
 from kms.domain.records import StreamRecord
 from kms.domain.requests import GetKey, OpenConnect
+from kms.domain.statistics import StreamStatus
 
 
 class StreamState(Enum):
@@ -29,31 +30,6 @@ class StreamState(Enum):
     ESTABLISHED = "established"
     CLOSING = "closing"
     CLOSED = "closed"
-
-
-@attrs.frozen(kw_only=True)
-class StreamStatistics:
-    """One stream, as this end sees it."""
-
-    ksid: KSID
-    link: LinkId
-    local: SAEId
-    remote: SAEId
-    state: StreamState
-    next_index: int
-    """chunks designated so far"""
-    ready: int
-    """chunks made and not delivered here"""
-    delivered: int
-    """chunks delivered here since the start of the process"""
-    waiting: int
-    """requests that wait"""
-    promised_bps: int
-    """Min_bps as admitted"""
-    got_bps: int
-    """what was delivered here in the last whole second"""
-    designated: int
-    """chunks made for both ends since the start of the process; 0 at the end that only receives"""
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -179,9 +155,9 @@ class Stream:
 
     def repace(self, now: Moment) -> None:
         """The pace is that of the QoS that stands now."""
-        queued, got = self.pace.queued, self.pace.got_chunks
+        queued = self.pace.queued
         self.pace = Pace(self.record.qos, now.mono_ms)
-        self.pace.queued, self.pace.got_chunks = queued, got
+        self.pace.queued = queued
 
     def touch(self, now: Moment) -> None:
         """The application was there. The record says so to a sixteenth of the TTL: a delivery must
@@ -190,18 +166,17 @@ class Stream:
         if not 0 <= now.wall_ms - self.record.touched_ms < self.ttl_ms // 16:
             self.record = attrs.evolve(self.record, touched_ms=now.wall_ms)
 
-    def statistics(self, now: Moment) -> StreamStatistics:
-        return StreamStatistics(
+    def statistics(self, now: Moment) -> StreamStatus:
+        return StreamStatus(
             ksid=self.ksid,
             link=self.record.link,
             local=self.record.local,
             remote=self.record.remote,
-            state=self.state,
+            state=self.state.value,
             next_index=self.record.next_index,
             ready=self.runs.ready,
             delivered=self.delivered,
             waiting=len(self.gets) + len(self.openings),
             promised_bps=self.record.qos.min_bps,
             got_bps=self.pace.rate(now.mono_ms) * self.chunk_bytes * 8,
-            designated=self.pace.got_chunks,
         )

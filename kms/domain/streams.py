@@ -30,7 +30,8 @@ from kms.domain.register import Register
 from kms.domain.requests import Close, GetKey, OpenConnect
 from kms.domain.secret import Secret
 from kms.domain.speech import Speech
-from kms.domain.stream import StreamStatistics, Waiting
+from kms.domain.statistics import StreamStatus
+from kms.domain.stream import Waiting
 from kms.domain.streamagreement import StreamAgreement
 from kms.domain.supply import Supply
 from kms.domain.wire import Announce, Designate, Mark, Marked, Verdict
@@ -180,7 +181,7 @@ class Streams:
         """Streams, tombstones left out."""
         return len(self._register.streams)
 
-    def statistics(self, most: int | None = None) -> tuple[StreamStatistics, ...]:
+    def statistics(self, most: int | None = None) -> tuple[StreamStatus, ...]:
         """All streams, or so many of them; tombstones left out."""
         now = self._register.now
         if now is None:

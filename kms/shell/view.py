@@ -3,7 +3,6 @@
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
-import attrs
 import structlog
 
 from kms import __version__
@@ -20,10 +19,8 @@ from kms.domain.statistics import (
     NodeState,
     NodeStatus,
     PadStatus,
-    StakeStatus,
     StandingStatus,
     StoreStatus,
-    StreamStatus,
 )
 from kms.ports.clock import Clock
 from kms.ports.device import Device
@@ -109,7 +106,7 @@ class RunningView:
             why=("the node is stopping", *why) if stopping else why,
             uptime_s=uptime_s,
             links=links,
-            streams=tuple(self._streams()),
+            streams=self._pump.node.streams.statistics(limits.STATUS_STREAMS_MAX),
             streams_open=node.streams.count,
             devices=devices,
             alarms=self._alarms.statistics(),
@@ -132,20 +129,6 @@ class RunningView:
                 "batches_total": self._pump.batches,
             },
         )
-
-    def _streams(self) -> Iterable[StreamStatus]:
-        for each in self._pump.node.streams.statistics(limits.STATUS_STREAMS_MAX):
-            yield StreamStatus(
-                ksid=each.ksid,
-                link=each.link,
-                local=each.local,
-                remote=each.remote,
-                state=each.state.value,
-                next_index=each.next_index,
-                ready=each.ready,
-                delivered=each.delivered,
-                waiting=each.waiting,
-            )
 
     def _device_statuses(self) -> Iterable[DeviceStatus]:
         faults = self._pump.node.device_faults
@@ -176,7 +159,7 @@ def _standing(node: Node) -> StandingStatus | None:
         written_ms=found.written_ms,
         witnessed_generation=seen.generation if seen is not None else None,
         witnessed_ms=seen.wall_ms if seen is not None else None,
-        links=tuple(StakeStatus(**attrs.asdict(each)) for each in node.stakes()),
+        links=node.stakes(),
     )
 
 

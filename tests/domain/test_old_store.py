@@ -16,7 +16,7 @@ from kms.domain.outbox import Outbox
 from kms.domain.records import LinkRecord, LinkState, NodeRecord, PadRecord, StreamRecord, Way
 from kms.domain.requests import Close, CloseReply, GetKey, KeyReply, OpenConnect, OpenReply
 from kms.domain.secret import Secret
-from kms.domain.standing import LinkStake
+from kms.domain.statistics import StakeStatus
 from kms.domain.status import QoS, Status
 from kms.simulation.disk import Disk
 from tests.domain.linkbench import alarms
@@ -500,7 +500,7 @@ def test_a_standing_node_says_what_each_link_has_to_lose_and_refuses_secrets_by_
     levels = sum(pad.level() for pad in link_at(world, ALICE).memory.pads)
     (stake,) = node.stakes()
 
-    assert LinkStake(link=LINK, pad_bytes=levels, held_blocks=1, streams=1) == stake
+    assert StakeStatus(link=LINK, pad_bytes=levels, held_blocks=1, streams=1) == stake
     assert levels > 0
     assert node.standing is not None
     assert node.standing.reason == node.refuses_secret(LINK, SecretId("9" * 32))

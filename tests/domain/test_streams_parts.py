@@ -18,7 +18,7 @@ from kms.domain.records import StreamRecord
 from kms.domain.requests import GetKey
 from kms.domain.speech import Session
 from kms.domain.status import QoS, Status
-from kms.domain.stream import Stream, StreamState, Waiting
+from kms.domain.stream import Stream, Waiting
 from kms.domain.wire import Announce, Mark, Marked, Message
 from tests.domain.streams_play import (
     ANN,
@@ -355,5 +355,5 @@ def test_a_stream_in_line_stands_there_once_and_its_old_place_is_passed_over() -
 def test_statistics_name_an_established_stream() -> None:
     pair = Pair().established()
 
-    assert [StreamState.ESTABLISHED] == [each.state for each in pair.a.streams.statistics()]
+    assert ["established"] == [each.state for each in pair.a.streams.statistics()]
     assert pair.a.streams.statistics(0) == ()
