@@ -53,6 +53,7 @@ SESSION: Final = frozenset(
         "Link._mute_since_ms",
         "LinkGuard._said",
         "Speech.sessions",
+        "Speech._unsaid",
         "Stream.said",
         "Stream.synced",
     }

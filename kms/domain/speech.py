@@ -48,10 +48,13 @@ class Speech:
     def __init__(self, register: Register) -> None:
         self._register = register
         self.sessions: dict[LinkId, Session] = {}
+        self._unsaid: dict[LinkId, Session] = {}
+        """those of them that may have something to say: no batch looks at the others"""
 
     def linked(self, link: LinkId) -> None:
         """A new session: all streams of the link are to be said, then ``Marked``."""
-        session = self.sessions[link] = Session(anew=not self._register.channels[link].continuous)
+        session = Session(anew=not self._register.channels[link].continuous)
+        self.sessions[link] = self._unsaid[link] = session
         for ksid in self._register.on_link.get(link, ()):
             self._register.streams[ksid].said = self._register.streams[ksid].synced = False
             session.to_say[ksid] = None
@@ -60,19 +63,20 @@ class Speech:
     def unlinked(self, link: LinkId) -> None:
         """The session is over; what was not said is said in the next."""
         self.sessions.pop(link, None)
+        self._unsaid.pop(link, None)
         for ksid in self._register.on_link.get(link, ()):
             stream = self._register.streams[ksid]
             stream.said = stream.synced = False
 
     def say(self, stream: Stream) -> None:
         """The neighbour is to know how this stream is now."""
-        session = self.sessions.get(stream.record.link)
+        session = self._to_be_heard(stream.record.link)
         if session is not None:
             session.to_say.setdefault(stream.ksid, None)
 
     def say_closed(self, record: StreamRecord, *, withdrawn: bool = False) -> None:
         """The neighbour is to know that the stream is gone here."""
-        session = self.sessions.get(record.link)
+        session = self._to_be_heard(record.link)
         if session is not None:
             session.to_say[record.ksid] = Mark(
                 ksid=record.ksid.bytes,
@@ -104,13 +108,16 @@ class Speech:
 
     def announce_later(self, stream: Stream) -> None:
         """The neighbour does not know the stream: it is announced in one of the next batches."""
-        session = self.sessions.get(stream.record.link)
+        session = self._to_be_heard(stream.record.link)
         if session is not None:
             session.to_announce[stream.ksid] = None
 
     def flush(self, out: Outbox) -> None:
         """What is to be said is queued with the links that are up, up to the bound."""
-        for channel, session in self._speaking():
+        for link, session in list(self._unsaid.items()):
+            channel = self._register.channels.get(link)
+            if channel is None or not channel.up:
+                continue
             for _ in range(limits.MARKS_PER_BATCH_MAX):
                 if session.to_say:
                     self._say_first(channel, session)
@@ -121,21 +128,23 @@ class Speech:
                     if stream is not None and not stream.synced:
                         self.announce(stream)
                 else:
+                    del self._unsaid[link]
                     break
 
     def waits(self) -> bool:
         """Whether something is left for the next batch."""
-        return bool(self._speaking())
+        for link, session in self._unsaid.items():
+            channel = self._register.channels.get(link)
+            if channel is not None and channel.up and (session.to_say or session.to_announce):
+                return True
+        return False
 
-    def _speaking(self) -> list[tuple[Channel, Session]]:
-        """Sessions with something to say, on links that are up."""
-        return [
-            (channel, session)
-            for link, session in self.sessions.items()
-            if (session.to_say or session.to_announce)
-            and (channel := self._register.channels.get(link)) is not None
-            and channel.up
-        ]
+    def _to_be_heard(self, link: LinkId) -> Session | None:
+        """The session, if one stands, for something that is to be said in it."""
+        session = self.sessions.get(link)
+        if session is not None:
+            self._unsaid[link] = session
+        return session
 
     def _say_first(self, channel: Channel, session: Session) -> None:
         ksid = next(iter(session.to_say))

@@ -16,7 +16,6 @@ from kms.domain.names import KSID, NodeId
 from kms.domain.outbox import Outbox
 from kms.domain.records import StreamRecord
 from kms.domain.requests import GetKey
-from kms.domain.speech import Session
 from kms.domain.status import QoS, Status
 from kms.domain.stream import Stream, Waiting
 from kms.domain.wire import Announce, Mark, Marked, Message
@@ -242,7 +241,9 @@ def test_a_session_whose_link_is_not_up_waits() -> None:
 def test_a_stream_that_went_before_its_turn_is_not_said() -> None:
     pair = Pair().established()
     speech, sent = pair.a.streams._speech, pair.a.channel.sent
-    session = speech.sessions[LINK] = Session(anew=False)
+    speech.linked(LINK)
+    session = speech.sessions[LINK]
+    session.to_say.clear()
     session.to_say[key_of(9)] = None
     session.to_announce[key_of(8)] = None
     session.to_say[None] = None
