@@ -13,6 +13,7 @@ like and save once.
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
+from operator import attrgetter
 
 import attrs
 
@@ -24,6 +25,8 @@ from kms.domain.outbox import Outbox
 from kms.domain.records import KeyRunRecord
 
 SEVERAL = "several reasons: see the audit"
+
+_first = attrgetter("first")
 
 
 @attrs.define(kw_only=True)
@@ -301,7 +304,7 @@ class KeyRuns:
     # ---- the list ---------------------------------------------------------------------------
 
     def _place(self, index: int) -> int:
-        return bisect_right(self._runs, index, key=lambda run: run.first) - 1
+        return bisect_right(self._runs, index, key=_first) - 1
 
     def _split(self, place: int, index: int) -> int:
         """The place of the run that begins at ``index``, which lies in the one at ``place``."""
@@ -390,5 +393,8 @@ def _equal(left: Run, right: Run, whatever_reason: bool) -> bool:
         return False
     if left.state is KeyState.DESTROYED:
         return left.reason == right.reason or whatever_reason
-    alike = (left.reason, left.material_first, left.stamp)
-    return alike == (right.reason, right.material_first, right.stamp)
+    return (
+        left.reason == right.reason
+        and left.material_first == right.material_first
+        and left.stamp == right.stamp
+    )
