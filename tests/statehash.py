@@ -36,8 +36,11 @@ COUNTERS: Final = frozenset(
 )
 """Figures that nothing is decided by."""
 
-PASSING: Final = frozenset({"Register.now", "Window._run"})
-"""The moment of the last event, whatever that was; and what is counted again when it is asked."""
+PASSING: Final = frozenset(
+    {"Register.now", "Node._ticked_ms", "Link.stirred", "Upkeep.due_ms", "Window._run"}
+)
+"""The moment of the last event, whatever that was; what the end of a batch looks at again; and what
+is counted again when it is asked."""
 
 SESSION: Final = frozenset(
     {
@@ -50,7 +53,7 @@ SESSION: Final = frozenset(
         "Outgoing._agreement",
         "Outgoing._streams",
         "Link._wanted",
-        "Link._mute_since_ms",
+        "Upkeep._mute_since_ms",
         "LinkGuard._said",
         "Speech.sessions",
         "Speech._unsaid",

@@ -12,6 +12,7 @@ again whatever it still holds: nothing that both ends hold is lost.
 
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import islice
 from uuid import UUID
 
 import attrs
@@ -155,6 +156,16 @@ class Agreement:
             self.drop(oldest, "the other end never had it", out)
         while self._offered and next(iter(self._offered.values())).since_ms <= before:
             self._offered.popitem(last=False)
+
+    def expires_ms(self) -> int | None:
+        """When ``tick`` has something to give up."""
+        oldest: list[Held | Offered] = [
+            *islice(self.held.values(), 1),
+            *islice(self._offered.values(), 1),
+        ]
+        if not oldest:
+            return None
+        return min(each.since_ms for each in oldest) + self._memory.settings.block_expiry_ms
 
     # ---- what the other end says --------------------------------------------------------
 

@@ -91,9 +91,15 @@ class Greeting:
             self.phase = Phase.DOWN
             self._forget()
 
+    def expires_ms(self) -> int | None:
+        """When ``tick`` ends a session that did not begin in time."""
+        if self.phase in (Phase.DOWN, Phase.UP):
+            return None
+        return self._greeted_ms + limits.HELLO_TIMEOUT_MS + 1
+
     def tick(self, out: Outbox) -> None:
-        waited_ms = out.now.mono_ms - self._greeted_ms
-        if self.phase not in (Phase.DOWN, Phase.UP) and waited_ms > limits.HELLO_TIMEOUT_MS:
+        expires_ms = self.expires_ms()
+        if expires_ms is not None and expires_ms <= out.now.mono_ms:
             self.disconnect("no hello in time", out)
 
     # ---- opening messages ---------------------------------------------------------------

@@ -3,8 +3,8 @@
 Theory of operation. The neighbour's connection brings opening messages (hello, welcome) and then
 sealed frames. A frame is verified under the reader's pad before anything changes; its messages go
 to the part that owns them: grants to the pads, offers and appends to the agreement, everything
-about streams to ``on_stream_message``. At the end of each batch ``flush`` lets every part say what
-it has to.
+about streams to ``on_stream_message``. At the end of each batch that stirred the link ``flush``
+lets every part say what it has to; a batch costs nothing for a link that it left alone.
 
 What goes wrong has one of three ends: a forged frame costs a counter, and a capped number of them
 the session; a neighbour that breaks the protocol costs the session; pads that cannot be trusted any
@@ -22,7 +22,6 @@ from kms.domain.events import BlockArrived, MaterialOpened, SecretCarried
 from kms.domain.greeting import Greeting
 from kms.domain.linkguard import LinkGuard
 from kms.domain.linkmemory import LinkMemory, LinkSettings
-from kms.domain.meter import RateMeter
 from kms.domain.names import LinkId, NodeId, link_id
 from kms.domain.outbox import Outbox
 from kms.domain.outgoing import Outgoing
@@ -30,6 +29,7 @@ from kms.domain.pad import Pad
 from kms.domain.records import BlockRecord, BlockState, LinkRecord, LinkState, PadRecord, Way
 from kms.domain.secret import Secret
 from kms.domain.session import Phase
+from kms.domain.upkeep import Upkeep
 from kms.domain.wire import (
     Alarmed,
     Append,
@@ -73,14 +73,14 @@ class Link:
             on_alarm=self.guard.heard,
             forget=self.outgoing.clear,
         )
-        self.meter = RateMeter()
+        self.upkeep = Upkeep(self.memory, self.agreement, self.greeting, self.outgoing)
+        self.stirred = True
+        """``flush`` may have something to do: an event came, or a stream drew or said something"""
         self.forgeries = 0
         self._forged = 0
         """in this session"""
         self._on_stream_message = on_stream_message
         self._wanted = 0
-        self._cooled_ms: int | None = None
-        self._mute_since_ms = 0
 
     # ---- start --------------------------------------------------------------------------
 
@@ -172,6 +172,7 @@ class Link:
 
     def send(self, message: Message) -> None:
         if self.greeting.phase is not Phase.DOWN:
+            self.stirred = True
             self.outgoing.put(message)
 
     def drawable(self) -> int:
@@ -182,17 +183,19 @@ class Link:
 
     def want(self, length: int) -> None:
         need = length + limits.DRAW_OVERHEAD_BYTES
+        self.stirred = True
         self.outgoing.make_room(length)
         if self.up and need > self._wanted:
             self._wanted = need
             self.send(Want(need, self.memory.writer.granted))
 
     def rate_bps(self) -> float:
-        return self.meter.bits_per_second()
+        return self.upkeep.meter.bits_per_second()
 
     def draw(self, message: Designate, length: int, out: Outbox) -> Secret | None:
         if not self.up or self.alarmed:
             return None
+        self.stirred = True
         self.outgoing.flush(self.greeting.session, out)
         return self.outgoing.draw(message, length, self.greeting.session, out)
 
@@ -348,27 +351,26 @@ class Link:
 
     # ---- time ---------------------------------------------------------------------------
 
-    def tick(self, out: Outbox) -> None:
-        """Blocks expire, a silent hello ends, rates and uses are brought up to date."""
-        self.agreement.tick(out)
-        self.greeting.tick(out)
-        now = out.now.mono_ms
-        if not self.up or not self.outgoing.mute:
-            self._mute_since_ms = now
-        elif now - self._mute_since_ms > limits.HELLO_TIMEOUT_MS:
-            # A hello needs no pad, and says what an acknowledgement could not: how long the log is.
-            self.disconnect("no pad is left to speak with: if it goes on, restart the link", out)
-        if self._cooled_ms is None or now - self._cooled_ms >= 1000:
-            for pad in self.memory.pads:
-                pad.cool(now - self._cooled_ms if self._cooled_ms is not None else 0)
-            self._cooled_ms = now
-            self.meter.advance(now, self.agreement.log.agreed_bytes)
+    @property
+    def due_ms(self) -> int:
+        """When (monotonic) a ``tick`` has something to do, if nothing stirs the link until then."""
+        return self.upkeep.due_ms
+
+    def tick(self, out: Outbox, before_ms: int) -> None:
+        """What time ends is ended, what it changes is brought up to date. ``before_ms``: when the
+        tick before was."""
+        self.upkeep.tick(out, before_ms)
 
     def flush(self, out: Outbox) -> None:
-        """End of a batch: grants, offers, appends and whatever is queued leave if they may."""
+        """End of a batch: grants, offers, appends and whatever is queued leave if they may. Until
+        the link is stirred again there is nothing more to say."""
         self.guard.look(out)
-        if not self.up:
-            return
+        if self.up:
+            self._flush_session(out)
+        self.upkeep.look()
+        self.stirred = False
+
+    def _flush_session(self, out: Outbox) -> None:
         self.guard.say(self.send)
         reader = self.memory.reader
         reader.grant_more(self.agreement.log.settled_end(), out)

@@ -71,6 +71,7 @@ class Node:
         kept = list(records)
         self.generation = Generation(node, kept)
         self._process = 0
+        self._ticked_ms = 0
         self.standing: standing.Gate | None = None
         """who answers while the node stands (docs/operations.md); None when it does not"""
         runs = [each for each in kept if isinstance(each, StreamRecord | KeyRunRecord)]
@@ -91,7 +92,8 @@ class Node:
         if self.standing is None:
             self.streams.replenish(out)
             for link in self.links.values():
-                self._guarded(link, out, link.flush)
+                if link.stirred:
+                    self._guarded(link, out, link.flush)
             self.generation.close(out)
         return out.effects
 
@@ -121,9 +123,7 @@ class Node:
             case BlockArrived():
                 self._block_arrived(event, out)
             case Tick():
-                self.streams.tick(out)
-                for link in self.links.values():
-                    self._guarded(link, out, link.tick)
+                self._tick(out)
             case PeerConnected(session=session):
                 self._with(event.link, out, lambda link, out: link.connected(session, out))
             case PeerLost(session=session):
@@ -141,6 +141,13 @@ class Node:
             case _:
                 assert isinstance(event, Restored), "each event has an owner"
                 out.note("nothing-to-restore")
+
+    def _tick(self, out: Outbox) -> None:
+        before_ms, self._ticked_ms = self._ticked_ms, out.now.mono_ms
+        self.streams.tick(out)
+        for link in self.links.values():
+            if link.due_ms <= self._ticked_ms:
+                self._guarded(link, out, partial(link.tick, before_ms=before_ms))
 
     def _new_link(self, peer: NodeId, settings: LinkSettings) -> Link:
         link = Link(self.node, peer, settings, on_stream_message=self.streams.on_message)
@@ -299,7 +306,9 @@ class Node:
             self._guarded(link, out, lambda out: act(link, out))
 
     def _guarded(self, link: Link, out: Outbox, act: Callable[[Outbox], object]) -> None:
-        """``act``, with the neighbour's faults and our own mistakes kept to this link."""
+        """``act``, with the neighbour's faults and our own mistakes kept to this link. Whatever
+        happens to a link, other than through its streams, passes here: it is stirred."""
+        link.stirred = True
         was_up, was_doubted = link.up, link.memory.state is LinkState.DOUBTED
         try:
             act(out)

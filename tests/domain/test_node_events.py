@@ -160,7 +160,7 @@ def test_our_own_mistake_stops_the_link_it_happened_on_and_no_other(
         world.connect(ALICE, other)
     node = world.sites[ALICE].node
 
-    def mistaken(out: object) -> None:
+    def mistaken(out: object, before_ms: int) -> None:
         raise AssertionError("I1 planted")
 
     monkeypatch.setattr(node.links[LINK], "tick", mistaken)
