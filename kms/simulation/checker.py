@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from kms.domain.effects import Effect, Save
+from kms.domain.events import Event
 from kms.simulation.listener import HOOKS, Book, Listener
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Watch:
             ]
             for hook in HOOKS
         }
+        self._batch = self.told["batch"]
         self._wrote: dict[type, list[Callable[[Site, Effect], None]]] = {}
         self._output: dict[type, list[Callable[[Site, Effect], None]]] = {}
         for each in listeners:
@@ -67,9 +69,14 @@ class Watch:
             for kind in each.outputs:
                 self._output.setdefault(kind, []).append(each.output)
 
-    def tell(self, hook: str, *what: object, **how: object) -> None:
+    def tell(self, hook: str, *what: object) -> None:
         for each in self.told[hook]:
-            each(*what, **how)
+            each(*what)
+
+    def batch(self, site: "Site", events: Sequence[Event], effects: Sequence[Effect]) -> None:
+        """``batch``, which is told more often than all the others."""
+        for each in self._batch:
+            each(site, events, effects)
 
     def durable(self, site: "Site", effects: Sequence[Effect]) -> None:
         """``durable``, then ``wrote`` for each write that somebody wants to know of."""

@@ -37,11 +37,12 @@ class Listener:
     def sent(self, site: "Site", link: LinkId, data: bytes) -> None:
         """A frame is on the wire, where anybody can read it."""
 
-    def arrives(self, site: "Site", frame: PeerFrame, *, altered: bool) -> None:
-        """A frame reaches a node. ``altered``: somebody changed, repeated or moved it."""
+    def arrives(self, site: "Site", frame: PeerFrame) -> None:
+        """A frame reaches a node, and nobody touched it on the way."""
 
     def altered(self, site: "Site", frame: PeerFrame) -> None:
-        """The node gets this altered frame next, alone; all that was due without it is done."""
+        """The node gets this frame, which somebody changed, repeated or moved, next and alone; all
+        that was due without it is done."""
 
     def asked(self, site: "Site", number: int, caller: SAEId, request: Request) -> None:
         """An application asks."""
@@ -52,7 +53,7 @@ class Listener:
     def stopped(self, site: "Site", why: str) -> None:
         """The process ended: killed, powered off, or by itself."""
 
-    def restored(self, site: "Site", *, slots: bool) -> None:
+    def restored(self, site: "Site") -> None:
         """The site's disk was replaced by an older copy, with or without what opens it."""
 
     def started(self, site: "Site") -> None:

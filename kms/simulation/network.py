@@ -180,9 +180,10 @@ class Wire:
     def _arrive(self, name: NodeId, frame: PeerFrame, altered: bool) -> None:
         if self.up.get(name) == frame.session:
             site = self.ends[name]
-            self.simulation.watch.tell("arrives", site, frame, altered=altered)
             if altered:
                 frame = AlteredFrame(link=frame.link, session=frame.session, data=frame.data)
+            else:
+                self.simulation.watch.tell("arrives", site, frame)
             site.put(frame)
 
     def _delay_ms(self) -> float:

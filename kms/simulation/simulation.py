@@ -155,7 +155,7 @@ class Simulation:
         clone = self.sites[place] = self._new_site(site.name, place)
         clone.disk, clone.journal = site.disk.copy(), list(site.journal)
         clone.witness = site.witness
-        self.watch.tell("restored", clone, slots=True)
+        self.watch.tell("restored", clone)
         clone.start()
         return clone
 
@@ -192,7 +192,7 @@ class Simulation:
         site.back_together = both or site.back_together
         site.disk = disk.copy() if slots else disk.without_slots()
         site.journal = list(journal)
-        self.watch.tell("restored", site, slots=slots)
+        self.watch.tell("restored", site)
         site.start()
         return True
 

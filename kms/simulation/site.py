@@ -296,7 +296,7 @@ class Site:
             effects = self.node.handle_all(self.moment, events)
         except Exception as error:  # A node that ends by itself serves nobody: I12.
             raise Violation(f"I12 the node {self.name} ended: {error!r}") from error
-        self.watch.tell("batch", self, events, effects)
+        self.watch.batch(self, events, effects)
         return effects
 
     def _commit(self, effects: list[Effect]) -> None:

@@ -66,7 +66,7 @@ class Destroyed(Checker):
     def wrote(self, site: "Site", effect: Effect) -> None:
         self._places[site.place].stored[cast(StoreMaterial, effect).material] = None
 
-    def restored(self, site: "Site", *, slots: bool) -> None:
+    def restored(self, site: "Site") -> None:
         before = self._places[site.place]
         place = self._places[site.place] = _Place(site.disk.material)
         place.scanned_us = before.scanned_us

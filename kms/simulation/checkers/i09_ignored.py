@@ -47,9 +47,8 @@ class Ignored(Checker):
         frames = self._frames.setdefault(link, _Frames())
         _remember(frames.sent, data)
 
-    def arrives(self, site: "Site", frame: PeerFrame, *, altered: bool) -> None:
-        if not altered:
-            _remember(self._frames[frame.link].arrived, frame.data)
+    def arrives(self, site: "Site", frame: PeerFrame) -> None:
+        _remember(self._frames[frame.link].arrived, frame.data)
 
     def altered(self, site: "Site", frame: PeerFrame) -> None:
         frames = self._frames.setdefault(frame.link, _Frames())

@@ -94,8 +94,8 @@ class Quarantined(Remembering):
         self._next.pop(site.place, None)
         self._told = {end for end in self._told if end[0] != site.place}
 
-    def restored(self, site: "Site", *, slots: bool) -> None:
-        super().restored(site, slots=slots)
+    def restored(self, site: "Site") -> None:
+        super().restored(site)
         for book in (self._alarm, self._stopped):
             for end in [each for each in book if each[0] == site.place]:
                 del book[end]

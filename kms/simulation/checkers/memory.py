@@ -48,7 +48,7 @@ class Remembering(Checker):
             self.born(self._ksids[text])
         return self._ksids[text]
 
-    def restored(self, site: "Site", *, slots: bool) -> None:
+    def restored(self, site: "Site") -> None:
         clone = site.place != site.name
         self._until[site.name] = _ALWAYS if clone else self.simulation.loop.now_us
 

@@ -110,7 +110,7 @@ class Pads(Book):
         elif isinstance(effect, Forget) and isinstance(effect.record, BlockRecord):
             self.blocks.pop((site.place, effect.record.material), None)
 
-    def restored(self, site: "Site", *, slots: bool) -> None:
+    def restored(self, site: "Site") -> None:
         """The site's disk may be another one: everything is learned again from it."""
         for name in [each for each in self._pads if each[0] == site.place]:
             del self._pads[name]
