@@ -29,7 +29,7 @@ _NAMES = UUID("5f0c1c6e-51e5-4d28-9d1d-5a2b1c3d4e5f")
 # What one end's device keeps for a node that does not come: then the oldest is lost.
 BUFFER_BLOCKS = 64
 # A node that has no room is asked again.
-_ROOM_MS = 1_000
+_ROOM_US = 1_000_000
 GOOD_QBER, BAD_QBER = 0.03, 0.14
 NEXT_BLOCK_MOODS = (
     "lost at one end",
@@ -138,7 +138,7 @@ class DevicePair:
         event = end.waiting[0]
         if not site.node.room(self.link, len(event.bits)):
             end.under_way, end.life = None, -1
-            self.loop.after_ms(_ROOM_MS, partial(self._again, end, event))
+            self.loop.after_us(_ROOM_US, partial(self._again, end, event))
             return
         end.under_way, end.life = event.block_id, site.life
         site.put(attrs.evolve(event, bits=Secret(bytearray(event.bits.expose()))))

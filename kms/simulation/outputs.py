@@ -50,7 +50,7 @@ def carry_out(site: "Site", effects: Iterable[Effect]) -> None:
         if life != site.life:
             return
         site.watch.output(site, effect)
-        _LEAVES[kind](site, effect)
+        LEAVES[kind](site, effect)
 
 
 def _send(site: "Site", effect: SendFrame) -> None:
@@ -105,7 +105,7 @@ def _open(site: "Site", effect: ReadMaterial | TakeMaterial) -> None:
     site.later(READ_US, read)
 
 
-_LEAVES: Final[dict[type, Callable[["Site", Any], None]]] = {
+LEAVES: Final[dict[type, Callable[["Site", Any], None]]] = {
     SendFrame: _send,
     Disconnect: _disconnect,
     BlockStored: _block_stored,
@@ -117,3 +117,4 @@ _LEAVES: Final[dict[type, Callable[["Site", Any], None]]] = {
     ReadMaterial: _open,
     TakeMaterial: _open,
 }
+"""how each kind of output leaves"""

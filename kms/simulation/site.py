@@ -108,14 +108,9 @@ class Site:
         return self.state is State.RUNNING
 
     @property
-    def mono_ms(self) -> int:
-        """of the machine: it begins anew with each boot"""
-        return self.loop.now_ms - self._mono_zero_ms
-
-    @property
     def moment(self) -> Moment:
-        wall_ms = WALL_MS + self.loop.now_ms + self.wall_ahead_ms
-        return Moment(mono_ms=self.mono_ms, wall_ms=wall_ms)
+        now = self.loop.now_ms
+        return Moment(mono_ms=now - self._mono_zero_ms, wall_ms=WALL_MS + now + self.wall_ahead_ms)
 
     def start(self) -> None:
         """A process begins on what the disk holds."""
@@ -135,7 +130,7 @@ class Site:
         )
         self.inbox.append(self.simulation.network_view(self.name))
         self._wake()
-        self._tick_later()
+        self.later(TICK_MS * 1000, self._tick)
         self.simulation.booted(self)
 
     def stop(self, why: str, *, power: bool = False) -> None:
@@ -243,18 +238,15 @@ class Site:
             self._awake = True
             self.later(BATCH_US, self._batch)
 
-    def _tick_later(self) -> None:
-        self.later(TICK_MS * 1000, self._tick)
-
     def _tick(self) -> None:
         self.put(Tick())
-        self._tick_later()
+        self.later(TICK_MS * 1000, self._tick)
 
     def _meet_deadline(self) -> None:
         due = self.node.deadline_ms()
         if due is None or due == self._ticks_at:
             return
-        wait_ms = due - self.mono_ms
+        wait_ms = due + self._mono_zero_ms - self.loop.now_ms
         if wait_ms < TICK_MS:
             self._ticks_at = due
             self.later(max(1_000, wait_ms * 1000), self._due)
