@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from kms.domain.effects import Effect, Save
 from kms.domain.events import Event
 from kms.simulation.listener import HOOKS, Book, Listener
+from kms.simulation.measured import Measured
 
 if TYPE_CHECKING:
     from kms.simulation.simulation import Simulation
@@ -32,6 +33,7 @@ class Checker(Listener):
         self.books = books
         """what it goes by"""
         self.checks = 0
+        self.measured = Measured()
 
     def holds(self, condition: object, sentence: str, *values: object) -> None:
         """One check. Raises ``Violation`` when it does not hold.
@@ -103,3 +105,11 @@ class Watch:
         for each in self.checkers:
             made[each.invariant] = made.get(each.invariant, 0) + each.checks
         return made
+
+    @property
+    def measured(self) -> Measured:
+        """What all of them measured."""
+        found = Measured()
+        for each in self.checkers:
+            found.add(each.measured)
+        return found

@@ -73,6 +73,10 @@ def _print(report: Report, text: str) -> None:
         other = faults[row] if row < len(faults) else ("", "")
         table.add_row(one[0], _count(one[1]), other[0], _count(other[1]))
     console.print(table)
+    figures = Table("measured", "", box=None, pad_edge=False)
+    for name, figure in report.measured.items():
+        figures.add_row(name, f"{figure:,.0f}")
+    console.print(figures)
     console.print(f"trace {report.trace_hash}", highlight=False)
     for kind in report.seldom:
         console.print(f"too seldom: {kind}: {report.faults[kind]} times", highlight=False)

@@ -10,6 +10,7 @@ import attrs
 from kms.simulation import plan
 from kms.simulation.checker import Checker, Violation
 from kms.simulation.faults import ALL, Fault
+from kms.simulation.measured import Measured
 from kms.simulation.simulation import Simulation
 from kms.simulation.topology import Topology
 
@@ -31,6 +32,7 @@ class Result:
     served: int
     """keys that both applications of a pair got"""
     trace_hash: str
+    measured: Measured
     violation: str = ""
     at_ms: int = 0
     """when it was found"""
@@ -75,6 +77,7 @@ def run(
         checks=simulation.watch.checks,
         served=sum(pair.common for pair in simulation.applications.pairs),
         trace_hash=simulation.trace.digest(),
+        measured=simulation.watch.measured,
         violation=violation,
         at_ms=simulation.loop.now_ms if violation else 0,
     )

@@ -81,7 +81,7 @@ def markdown(tier: Tier, done: Sequence[Done], seconds: float) -> str:
             )
     lines += ["", "## Measured", "", "| part | figure | value |", "|---|---|---|"]
     lines += [
-        f"| {each.name} | {name} | {value:,g} |"
+        f"| {each.name} | {name} | {_figure(value)} |"
         for each in done
         if each.report
         for name, value in each.report.measured.items()
@@ -106,6 +106,10 @@ def _names(invariants: Sequence[str]) -> str:
 
 def _made(report: PartReport, between: str) -> str:
     return between.join(f"{count:,} {name}" for name, count in _whole(report).items())
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:g}"
 
 
 def _whole(report: PartReport) -> dict[str, int | float]:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from kms.simulation.campaign import Campaign
-from kms.simulation.run import Result
+from kms.simulation.measured import Measured
 from kms.simulation.topology import named
 from tests.proof.report import PartReport, Tell
 
@@ -21,11 +21,14 @@ def run(amount: float, seed: int, tell: Tell) -> PartReport:
     began = time.monotonic()
     faults: Counter[str] = Counter()
     checks: Counter[str] = Counter()
+    measured = Measured()
     violations: list[str] = []
     hours = seconds = 0.0
     events = served = 0
     for campaign in _campaigns(int(amount), seed):
-        report = campaign.report(campaign.results(jobs=1), _nothing)
+        report = campaign.report(
+            campaign.results(jobs=1), lambda result: measured.add(result.measured)
+        )
         hours += report.simulated_hours
         events += report.events
         seconds += report.events / report.events_per_second
@@ -46,14 +49,10 @@ def run(amount: float, seed: int, tell: Tell) -> PartReport:
         checks=sum(checks.values()),
         faults=dict(sorted(faults.items())),
         faults_min=int(_FAULTS_MIN_PER_50_HOURS * amount / 50),
-        measured={"events_per_second": round(events / seconds)},
+        measured={"events per second": round(events / seconds), **measured.figures()},
         violations=tuple(violations),
         seconds=time.monotonic() - began,
     )
-
-
-def _nothing(result: Result) -> None:
-    """Progress is told after each few seeds."""
 
 
 def _campaigns(hours: int, seed: int) -> Iterator[Campaign]:

@@ -4,11 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 
-def sim(*arguments: str, hash_seed: str = "0") -> tuple[int, dict[str, object], str]:
+def sim(*arguments: str, hash_seed: str = "0") -> tuple[int, dict[str, Any], str]:
     done = subprocess.run(
         [sys.executable, "-m", "kms.cli", "sim", "--json", "--jobs", "1", *arguments],
         capture_output=True,
@@ -35,6 +36,8 @@ def test_a_seed_is_the_same_history_whatever_the_hash_seed_and_another_seed_anot
     for count in ("events", "events_per_second", "served"):
         assert fields[count]
     assert {f"I{number}" for number in range(1, 14)} == set(fields["checks"])
+    assert fields["measured"]["from healed to agreed, longest, ms"] < 30_000
+    assert fields["measured"]["most streams"] > 0
 
 
 @pytest.mark.slow

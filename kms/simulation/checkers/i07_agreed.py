@@ -34,9 +34,6 @@ class Agreed(Checker):
 
     def __init__(self, simulation: "Simulation") -> None:
         super().__init__(simulation)
-        self.measured: dict[str, float] = {}
-        """longest time from healed to agreed, in s: of links that no operator had to help, and of
-        those that waited for another secret"""
         self._healed_us = 0
         self._waiting: dict[LinkId, tuple[str, ...]] = {}
         """by link: the secrets that it had when all was healed"""
@@ -83,8 +80,8 @@ class Agreed(Checker):
 
     def _settled(self, link: LinkId, took_us: int) -> None:
         helped = self._waiting.pop(link) != self._secrets(link)
-        kind = "agreed after another secret, s" if helped else "agreed, s"
-        self.measured[kind] = max(self.measured.get(kind, 0.0), took_us / 1e6)
+        how = ", with another secret" if helped else ""
+        self.measured.took(f"from healed to agreed{how}", took_us / 1e3)
         rate = self.simulation.network.wires[link].spec.rate_bps
         allowed = WITHIN_US * max(1.0, _RATE_BPS / rate)
         self.holds(

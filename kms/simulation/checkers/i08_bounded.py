@@ -32,8 +32,6 @@ class Bounded(Checker):
     def __init__(self, simulation: "Simulation") -> None:
         super().__init__(simulation)
         self._batches = 0
-        self.measured: dict[str, float] = {}
-        """the largest of each that was seen"""
 
     def batch(self, site: "Site", events: Sequence[Event], effects: Sequence[Effect]) -> None:
         self._batches += 1
@@ -47,8 +45,7 @@ class Bounded(Checker):
     def look(self, site: "Site") -> None:
         """All of this site is within its bounds."""
         for what, size, bound in _sizes(site):
-            if size > self.measured.get(what, 0):
-                self.measured[what] = size
+            self.measured.saw(what, size)
             self.holds(size <= bound, "{} has {} {}, more than {}", site.place, size, what, bound)
 
 
