@@ -71,6 +71,7 @@ class Agreement:
         self._send = send
         self.log = AgreedLog(memory)
         self.held: OrderedDict[BlockId, Held] = OrderedDict()
+        self.held_bytes = 0
         self._offered: OrderedDict[BlockId, Offered] = OrderedDict()
         self._to_offer: OrderedDict[BlockId, None] = OrderedDict()
         self._to_append: list[LogEntry] = []
@@ -82,9 +83,10 @@ class Agreement:
 
     # ---- this end's blocks --------------------------------------------------------------
 
-    @property
-    def held_bytes(self) -> int:
-        return sum(each.record.length for each in self.held.values())
+    def hold(self, held: Held) -> None:
+        """The block waits here for the other end."""
+        self.held[held.record.block_id] = held
+        self.held_bytes += held.record.length
 
     def store(self, event: BlockArrived, key: Secret, out: Outbox) -> str:
         """The block is held (in the batch's writes), or why it is refused."""
@@ -113,7 +115,7 @@ class Agreement:
         )
         out.save(record)
         held = Held(record=record, hash=None, since_ms=out.now.mono_ms)
-        self.held[event.block_id] = held
+        self.hold(held)
         self.hashed(held, universal_hash(key, event.block_id.bytes, event.bits.expose()), out)
         return ""
 
@@ -134,8 +136,7 @@ class Agreement:
 
     def drop(self, held: Held, reason: str, out: Outbox) -> None:
         """The block is destroyed at this end."""
-        del self.held[held.record.block_id]
-        self._to_offer.pop(held.record.block_id, None)
+        self._unhold(held)
         self._wipe(held.record, out)
         out.audit(
             "block-destroyed",
@@ -319,6 +320,7 @@ class Agreement:
 
     def _unhold(self, held: Held) -> None:
         del self.held[held.record.block_id]
+        self.held_bytes -= held.record.length
         self._to_offer.pop(held.record.block_id, None)
 
     def _wipe(self, record: BlockRecord, out: Outbox) -> None:

@@ -30,7 +30,7 @@ class BlockIntake:
     def restore(self, record: BlockRecord) -> None:
         """The block was held when the process ended."""
         held = Held(record=record, hash=None, since_ms=0)
-        self._agreement.held[record.block_id] = held
+        self._agreement.hold(held)
         self._to_hash.append(held)
 
     def started(self, out: Outbox) -> None:
@@ -61,17 +61,17 @@ class BlockIntake:
 
     def room(self, size_bytes: int) -> bool:
         """Whether a block of this size would be taken."""
-        pools = sum(pad.level() for pad in self._memory.pads)
-        most = self._memory.settings.pool_bytes_max
+        memory, agreement = self._memory, self._agreement
+        if memory.state is not LinkState.OPEN or self._key is None or self._to_hash:
+            return False
+        most = memory.settings.pool_bytes_max
         if self._guard.alarmed:
             # Nothing is served: a full pool stays full, and only good blocks end the alarm.
             most += limits.ALARM_ROOM_BLOCKS * size_bytes
+        pools = memory.writer.level() + memory.reader.level()
         return (
-            self._memory.state is LinkState.OPEN
-            and self._key is not None
-            and not self._to_hash
-            and len(self._agreement.held) < limits.HELD_BLOCKS_MAX
-            and pools + self._agreement.held_bytes + size_bytes <= most
+            len(agreement.held) < limits.HELD_BLOCKS_MAX
+            and pools + agreement.held_bytes + size_bytes <= most
         )
 
     def arrived(self, event: BlockArrived, out: Outbox) -> None:

@@ -157,8 +157,9 @@ class Extents:
         """Extents wholly below ``offset``, which are dropped from here."""
         spent = []
         while self._extents and self._extents[0].end <= offset:
-            spent.append(self._extents.popleft())
-        self._usable -= sum(each.length for each in spent if each.material)
+            extent = self._extents.popleft()
+            self._usable -= extent.length if extent.material else 0
+            spent.append(extent)
         return spent
 
     def from_seq(self, seq: int) -> list[Extent]:

@@ -32,6 +32,9 @@ class Kind(IntEnum):
     SEALED = 2
 
 
+_KINDS: Final = {each.value: each for each in Kind}
+
+
 @attrs.frozen(kw_only=True)
 class Header:
     """First bytes of every frame, big-endian: version, kind, epoch, offset, two lengths."""
@@ -61,8 +64,8 @@ def seal(
     header = _HEADER.pack(VERSION, Kind.SEALED, epoch, offset, len(public), len(secret))
     view = pad.expose()
     hidden = xor(secret, view[limits.MAC_KEY_BYTES :])
-    tag = one_time_tag(view[: limits.MAC_KEY_BYTES], context, header, public, hidden)
-    return b"".join((header, public, hidden, tag))
+    body = b"".join((header, public, hidden))
+    return body + one_time_tag(view[: limits.MAC_KEY_BYTES], context, body)
 
 
 def opening(message: bytes) -> bytes:
@@ -74,18 +77,19 @@ def read_header(data: Buffer) -> Header:
     """The header of a whole frame, its lengths consistent with ``data``. Raises ``PeerFault``."""
     if not HEADER_BYTES <= len(data) <= limits.FRAME_BYTES_MAX:
         raise _bad(f"a frame of {len(data)} bytes")
-    version, kind, epoch, offset, public_bytes, secret_bytes = _HEADER.unpack_from(data)
+    version, number, epoch, offset, public_bytes, secret_bytes = _HEADER.unpack_from(data)
     if version != VERSION:
         raise _bad(f"frame version {version}")
-    if kind not in (Kind.OPENING, Kind.SEALED):
-        raise _bad(f"frame kind {kind}")
-    tag_bytes = limits.TAG_BYTES if kind == Kind.SEALED else 0
+    kind = _KINDS.get(number)
+    if kind is None:
+        raise _bad(f"frame kind {number}")
+    tag_bytes = limits.TAG_BYTES if kind is Kind.SEALED else 0
     if HEADER_BYTES + public_bytes + secret_bytes + tag_bytes != len(data):
         raise _bad("a frame whose lengths do not add up")
-    if kind == Kind.OPENING and (epoch or offset or secret_bytes):
+    if kind is Kind.OPENING and (epoch or offset or secret_bytes):
         raise _bad("an opening with pad fields")
     return Header(
-        kind=Kind(kind),
+        kind=kind,
         epoch=epoch,
         offset=offset,
         public_bytes=public_bytes,

@@ -123,10 +123,10 @@ class Generation:
     def close(self, out: Outbox) -> None:
         """End of a batch: if what it writes matters, so does the next generation, and the witness
         hears of it before anything leaves."""
-        if not self._watched:
+        if not self._watched or not out.effects:
             return
         # Each is looked at, not the first alone: all of them are what the next batch is held to.
-        rises = [self._rises(each.record) for each in out.effects if isinstance(each, Save)]
+        rises = [self._rises(each.record) for each in out.effects if type(each) is Save]
         if any(rises):
             self.number += 1
             self.written_ms = out.now.wall_ms

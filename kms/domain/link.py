@@ -164,7 +164,7 @@ class Link:
 
     @property
     def up(self) -> bool:
-        return self.greeting.up
+        return self.greeting.phase is Phase.UP
 
     @property
     def alarmed(self) -> str:
@@ -213,6 +213,7 @@ class Link:
 
     def disconnect(self, reason: str, out: Outbox) -> None:
         """The session ends; the next one begins with a hello."""
+        self.stirred = True
         self.greeting.disconnect(reason, out)
 
     def doubt(self, reason: str, out: Outbox) -> None:
@@ -351,15 +352,13 @@ class Link:
 
     # ---- time ---------------------------------------------------------------------------
 
-    @property
-    def due_ms(self) -> int:
-        """When (monotonic) a ``tick`` has something to do, if nothing stirs the link until then."""
-        return self.upkeep.due_ms
-
     def tick(self, out: Outbox, before_ms: int) -> None:
         """What time ends is ended, what it changes is brought up to date. ``before_ms``: when the
         tick before was."""
+        asked = len(out.effects)
         self.upkeep.tick(out, before_ms)
+        if len(out.effects) > asked:
+            self.stirred = True
 
     def flush(self, out: Outbox) -> None:
         """End of a batch: grants, offers, appends and whatever is queued leave if they may. Until

@@ -79,8 +79,9 @@ class LinkGuard:
     def look(self, out: Outbox) -> None:
         """End of a batch: blocks that differ raise an alarm, good ones end it."""
         count = self._memory.log_count
-        self._good_blocks += max(0, count - self._counted)
-        self._counted = count
+        if count != self._counted:
+            self._good_blocks += max(0, count - self._counted)
+            self._counted = count
         alarm = self._memory.alarm
         if self._agreement.mismatches_in_a_row >= limits.MISMATCHES_MAX:
             self._agreement.mismatches_in_a_row = 0

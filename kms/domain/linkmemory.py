@@ -42,13 +42,10 @@ class LinkMemory:
         mine = written_by(self.node, self.link)
         self.writer = WriterPad(self.link, mine)
         self.reader = ReaderPad(self.link, mine.other)
+        self.pads: tuple[WriterPad, ReaderPad] = (self.writer, self.reader)
 
     def pad(self, direction: Direction) -> Pad:
         return self.writer if self.writer.direction is direction else self.reader
-
-    @property
-    def pads(self) -> tuple[WriterPad, ReaderPad]:
-        return self.writer, self.reader
 
     @property
     def secret_id(self) -> SecretId:

@@ -146,7 +146,7 @@ class Node:
         before_ms, self._ticked_ms = self._ticked_ms, out.now.mono_ms
         self.streams.tick(out)
         for link in self.links.values():
-            if link.due_ms <= self._ticked_ms:
+            if link.upkeep.due_ms <= self._ticked_ms:
                 self._guarded(link, out, partial(link.tick, before_ms=before_ms))
 
     def _new_link(self, peer: NodeId, settings: LinkSettings) -> Link:
@@ -233,7 +233,7 @@ class Node:
         for link in self.links.values():
             link.memory.standing = ""
             if way is Way.BURN:
-                self._guarded(link, out, partial(link.burn, RESTORED))
+                self._stir(link, out, partial(link.burn, RESTORED))
                 # A link that was doubted before is not doubted anew, and its streams end as well.
                 self.streams.end(link.link, RESTORED, out)
             else:
@@ -295,7 +295,7 @@ class Node:
     def _opened(self, event: MaterialOpened, out: Outbox) -> None:
         for link in self.links.values():
             if link.asked_for(event):
-                self._guarded(link, out, partial(link.material_opened, event))
+                self._stir(link, out, partial(link.material_opened, event))
                 return
         if event.bits is not None:
             event.bits.wipe()
@@ -303,12 +303,15 @@ class Node:
     def _with(self, name: LinkId, out: Outbox, act: Callable[[Link, Outbox], object]) -> None:
         link = self.links.get(name)
         if link is not None:
-            self._guarded(link, out, lambda out: act(link, out))
+            self._stir(link, out, lambda out: act(link, out))
+
+    def _stir(self, link: Link, out: Outbox, act: Callable[[Outbox], object]) -> None:
+        """Something happens to the link: the end of the batch asks what it has to say."""
+        link.stirred = True
+        self._guarded(link, out, act)
 
     def _guarded(self, link: Link, out: Outbox, act: Callable[[Outbox], object]) -> None:
-        """``act``, with the neighbour's faults and our own mistakes kept to this link. Whatever
-        happens to a link, other than through its streams, passes here: it is stirred."""
-        link.stirred = True
+        """``act``, with the neighbour's faults and our own mistakes kept to this link."""
         was_up, was_doubted = link.up, link.memory.state is LinkState.DOUBTED
         try:
             act(out)

@@ -52,9 +52,10 @@ class Upkeep:
                 pad.cool(now_ms - self._cooled_ms if self._cooled_ms is not None else 0)
             self._cooled_ms = now_ms
             self.meter.advance(now_ms, self._agreement.log.agreed_bytes)
+        self.look()
 
     def look(self) -> None:
-        """The link was stirred and is at rest again: what is due next is known."""
+        """What is due next is known, until the link is stirred."""
         if self._cooled_ms is None or self._mute or self._mute_since_ms is not None:
             # Whether it can speak again is asked at each tick.
             self.due_ms = 0

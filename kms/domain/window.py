@@ -60,16 +60,12 @@ class Window:
         self.mark = mark
         """I1: the next offset that may still be used; only grows"""
         self._pieces: list[_Piece] = []
-        self._held = 0
+        self.held = 0
+        """bytes ready, in one run or several"""
         self._run: int | None = 0
         """length of the first run; None: to be counted"""
         self.burnt_bytes = 0
         """skipped without use"""
-
-    @property
-    def held(self) -> int:
-        """Bytes ready, in one run or several."""
-        return self._held
 
     def add(self, start: int, bits: Secret) -> None:
         """The bytes at ``start`` are ready, ``bits`` is wiped; what is below the mark is burnt."""
@@ -82,7 +78,7 @@ class Window:
         assert at == 0 or self._pieces[at - 1].end <= start, "I1 pad opened twice"
         assert at == len(self._pieces) or piece.end <= self._pieces[at].start, "I1 opened twice"
         self._pieces.insert(at, piece)
-        self._held += piece.end - piece.first
+        self.held += piece.end - piece.first
         self._run = None
 
     def run(self) -> int:
@@ -126,7 +122,7 @@ class Window:
         for piece in self._pieces[low:high]:
             first, last = max(piece.first, start), min(piece.end, end)
             self.burnt_bytes += last - first
-            self._held -= last - first
+            self.held -= last - first
             kept += piece.without(first, last)
         self._pieces[low:high] = kept
         self._run = None
@@ -178,6 +174,6 @@ class Window:
             dropped += piece.first - before
             gone += piece.first == piece.end
         del self._pieces[:gone]
-        self._held -= dropped
+        self.held -= dropped
         if self._run is not None:
             self._run = self._run - dropped if dropped < self._run else None
