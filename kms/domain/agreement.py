@@ -160,12 +160,12 @@ class Agreement:
 
     def expires_ms(self) -> int | None:
         """When ``tick`` has something to give up."""
+        if not self.held and not self._offered:
+            return None
         oldest: list[Held | Offered] = [
             *islice(self.held.values(), 1),
             *islice(self._offered.values(), 1),
         ]
-        if not oldest:
-            return None
         return min(each.since_ms for each in oldest) + self._memory.settings.block_expiry_ms
 
     # ---- what the other end says --------------------------------------------------------

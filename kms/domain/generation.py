@@ -15,6 +15,7 @@ A witness that knows less than the records is what a crash leaves between the tw
 
 from collections.abc import Callable, Iterable
 from enum import Enum
+from operator import attrgetter
 from typing import Any
 
 import attrs
@@ -30,6 +31,9 @@ _MATTERS: dict[type[Record], Callable[[Any], object]] = {
     LinkRecord: lambda link: (link.state, link.epoch, link.secrets, link.alarm, link.restored),
     StreamRecord: lambda stream: stream.next_index,
 }
+
+
+_KEYS = {kind: attrgetter(*kind.KEY) for kind in _MATTERS}
 
 
 class Ground(Enum):
@@ -164,4 +168,4 @@ class Generation:
 
 
 def _key(record: Record) -> tuple[object, ...]:
-    return (type(record), *(getattr(record, name) for name in type(record).KEY))
+    return (type(record), _KEYS[type(record)](record))

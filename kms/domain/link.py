@@ -317,8 +317,11 @@ class Link:
 
     def asked_for(self, event: MaterialOpened) -> bool:
         """Whether this link had asked for these bytes."""
-        return self.intake.asked_for(event) or any(
-            pad.asked_for(event.material, event.offset) for pad in self.memory.pads
+        writer, reader = self.memory.pads
+        return (
+            writer.asked_for(event.material, event.offset)
+            or reader.asked_for(event.material, event.offset)
+            or self.intake.asked_for(event)
         )
 
     def material_opened(self, event: MaterialOpened, out: Outbox) -> None:

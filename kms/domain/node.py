@@ -76,9 +76,13 @@ class Node:
         """who answers while the node stands (docs/operations.md); None when it does not"""
         runs = [each for each in kept if isinstance(each, StreamRecord | KeyRunRecord)]
         self.streams = Streams(node, runs, self.links)
+        of_link: dict[LinkId, list[LinkRecord | PadRecord | BlockRecord]] = {}
+        for record in kept:
+            if isinstance(record, LinkRecord | PadRecord | BlockRecord):
+                of_link.setdefault(record.link, []).append(record)
         for peer, settings in links.items():
             link = self._new_link(peer, settings)
-            _restore(link, [each for each in kept if getattr(each, "link", None) == link.link])
+            _restore(link, of_link.get(link.link, ()))
 
     def handle(self, now: Moment, event: Event) -> list[Effect]:
         """What must happen because of this one event."""
@@ -118,12 +122,12 @@ class Node:
                 self.streams.hung_up(event, out)
             case PeerFrame(session=session, data=data):
                 self._with(event.link, out, lambda link, out: link.on_frame(session, data, out))
+            case Tick():
+                self._tick(out)
             case MaterialOpened():
                 self._opened(event, out)
             case BlockArrived():
                 self._block_arrived(event, out)
-            case Tick():
-                self._tick(out)
             case PeerConnected(session=session):
                 self._with(event.link, out, lambda link, out: link.connected(session, out))
             case PeerLost(session=session):
