@@ -1,21 +1,18 @@
 """The wiring: every adapter is chosen and opened here, and nowhere else.
 
-Theory of operation. ``run`` reads the configuration, opens the admin socket and the operations
-listener, and waits until the sealer is open. Then ``shell.running`` starts, runs and stops the
-node on the adapters that are named here.
+Theory of operation. ``wiring.beginning`` has read the configuration, and hashes the passphrase.
+``run`` opens the admin socket and the operations listener, and waits until the sealer is open. Then
+``shell.running`` starts, runs and stops the node on the adapters that are named here.
 
 SIGTERM and SIGINT stop the node within ``[stop] grace_s`` plus a few seconds, whatever clients do.
 SIGHUP reloads certificates, the network file and newly listed links.
 """
 
-import ctypes
 import gc
 import random
-import resource
 import signal
 import sys
 from functools import partial
-from pathlib import Path
 
 import structlog
 import trio
@@ -44,40 +41,30 @@ from kms.domain.statistics import NodeState
 from kms.ports.sdn import Network
 from kms.shell.operator import Operator, sealed_status
 from kms.shell.running import Parts, RunningNode, run_node
+from kms.wiring.beginning import Beginning, key_file, read_passphrase
 from kms.wiring.devices import credentials, devices_of
 from kms.wiring.listeners import Listeners
 
-# prctl(2); Python has no name for it.
-_PR_SET_DUMPABLE = 4
 # A commit returns from the disk in half a millisecond; Python's own 5 ms would be ten times that.
 SWITCH_S = 0.0005
 
 
-def run(path: Path) -> int:
-    """Runs the node of this configuration until it is told to stop. Raises ``LocalFault``."""
-    config = configuration.load(path)
+def run(begun: Beginning) -> int:
+    """Runs the node until it is told to stop. Raises ``LocalFault``."""
+    config = begun.config
     network = load_network(config.network.file)
-    configuration.check_network(config, network, path)
+    configuration.check_network(config, network, begun.path)
     configure(level=config.log.level, form=config.log.format)
-    _harden()
     _quicken()
-    trio.run(App(config, path).run, strict_exception_groups=True)
+    trio.run(App(begun).run, strict_exception_groups=True)
     return 0
 
 
-def _harden() -> None:
-    """No core dumps and no debugger of the same user: both reveal keys
-    (docs/limits-of-python.md)."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    libc = ctypes.CDLL(None, use_errno=True)
-    if hasattr(libc, "prctl"):
-        libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    gc.freeze()
-
-
 def _quicken() -> None:
-    """Large buffers are not fetched anew, and a thread that comes back from the disk is let in
-    before the event loop has done five milliseconds more."""
+    """What was imported is never looked through for garbage, large buffers are not fetched anew,
+    and a thread that comes back from the disk is let in before the event loop has done five
+    milliseconds more."""
+    gc.freeze()
     keep_large_buffers()
     sys.setswitchinterval(SWITCH_S)
 
@@ -85,13 +72,14 @@ def _quicken() -> None:
 class App:
     """One node and its adapters; the ``Hands`` of its operator, the ``Owner`` of its run."""
 
-    def __init__(self, config: Config, path: Path) -> None:
-        self.config, self._path = config, path
+    def __init__(self, begun: Beginning) -> None:
+        config = begun.config
+        self.config, self._path, self._begun_sealer = config, begun.path, begun.sealer
         self.name = config.node.name
         self._log = structlog.get_logger().bind(node=self.name)
         self._clock, self._entropy = SystemClock(), OSEntropy()
         self._jitter = random.SystemRandom()
-        self._sealer_path = config.node.directory / "epoch-keys.json"
+        self._sealer_path = key_file(config)
         self._sealer: FileSealer | None = None
         self._unsealed = trio.Event()
         self._stop = trio.Event()
@@ -122,16 +110,22 @@ class App:
             await nursery.start(self._listeners.serve_operations, self._operator)
             async with trio.open_nursery() as opening:
                 opening.start_soon(self._until_stopped, opening.cancel_scope)
-                if self.config.node.passphrase_file is not None:
-                    passphrase = Secret(_read_secret(self.config.node.passphrase_file))
-                    await self.unseal(passphrase)
-                    passphrase.wipe()
+                await self._unseal_at_start()
                 await self._unsealed.wait()
                 opening.cancel_scope.cancel()
             if not self._stop.is_set():
                 await self._run_open()
             nursery.cancel_scope.cancel()
         self._log.info("stopped")
+
+    async def _unseal_at_start(self) -> None:
+        """The epoch keys are open, if the configuration says how."""
+        if self._begun_sealer is not None:
+            self._opened(await trio.to_thread.run_sync(self._begun_sealer.result))
+        elif self.config.node.passphrase_file is not None:
+            passphrase = read_passphrase(self.config.node.passphrase_file)
+            await self.unseal(passphrase)
+            passphrase.wipe()
 
     async def _until_stopped(self, scope: trio.CancelScope) -> None:
         await self._stop.wait()
@@ -242,8 +236,13 @@ class App:
             self._log.info("epoch-keys-made", file=str(self._sealer_path))
         sealer = FileSealer(self._sealer_path)
         await sealer.unseal(passphrase)
-        self._sealer = sealer
-        self._unsealed.set()
+        self._opened(sealer)
+
+    def _opened(self, sealer: FileSealer) -> None:
+        """The first sealer that is open is the node's, also if two were opened at once."""
+        if self._sealer is None:
+            self._sealer = sealer
+            self._unsealed.set()
 
     async def rekey(self) -> int:
         assert self._sealer is not None, "the operator's counter checks"
@@ -334,13 +333,3 @@ def _fixed_parts(config: Config) -> dict[str, object]:
         "log": config.log,
         "stop": config.stop,
     }
-
-
-def _read_secret(path: Path) -> bytes:
-    """A passphrase file's content, without the line end that editors add."""
-    try:
-        return path.read_bytes().rstrip(b"\r\n")
-    except OSError as error:
-        raise LocalFault(
-            f"{path}: {error.strerror}", hint="[node] passphrase_file must be readable by the node"
-        ) from None

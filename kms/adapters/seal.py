@@ -119,6 +119,13 @@ class FileSealer:
         sealer._open = opened
         return sealer
 
+    @classmethod
+    def opened(cls, path: Path, passphrase: Secret) -> Self:
+        """Open, from a file that is there; or ``LocalFault``. Blocks as ``create`` does."""
+        sealer = cls(path)
+        sealer._open = _unsealed(path, passphrase)
+        return sealer
+
     @property
     def sealed(self) -> bool:
         return self._open is None

@@ -17,9 +17,12 @@ def run(node: NodeFile, /) -> int:
     """Run the node until SIGTERM or ``kms stop``."""
     # What imports make stays: looking through it for garbage meanwhile is a fifth of the start.
     gc.disable()
-    app = part("kms.app")
-    gc.enable()
-    return app.run(node) or 0
+    try:
+        begun = part("kms.wiring.beginning").begin(node)
+        app = part("kms.app")
+    finally:
+        gc.enable()
+    return app.run(begun) or 0
 
 
 def check(node: NodeFile, /, *, json: JSON = False) -> None:

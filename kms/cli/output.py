@@ -2,14 +2,15 @@
 
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from cyclopts import Parameter
 
-from kms import config
-from kms.adapters.operations.admin_client import AdminClient
 from kms.domain.errors import LocalFault
+
+if TYPE_CHECKING:
+    from kms.adapters.operations.admin_client import AdminClient
 
 JSON = Annotated[bool, Parameter(name="--json", negative="", help="one JSON object on stdout")]
 NodeFile = Annotated[Path, Parameter(name="NODE.toml", help="the node's configuration")]
@@ -20,8 +21,11 @@ def report(fields: object, sentence: str, *, as_json: bool) -> None:
     print(msgspec.json.encode(fields).decode() if as_json else sentence)
 
 
-def client(node: Path) -> AdminClient:
+def client(node: Path) -> "AdminClient":
     """The operator counter of the node that this file configures."""
+    from kms import config
+    from kms.adapters.operations.admin_client import AdminClient
+
     return AdminClient(config.load(node).admin_socket)
 
 

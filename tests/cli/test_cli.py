@@ -16,6 +16,7 @@ from kms.adapters.journal_file import FileJournal
 from kms.adapters.operations import ADMIN_BOUNDS, admin_app
 from kms.cli import main
 from kms.domain.errors import LocalFault
+from kms.wiring import beginning
 from tests.cli.fake_node import FakeNode
 from tests.config import site
 from tests.contract.test_journal import entry
@@ -92,6 +93,7 @@ def test_faults_of_several_tasks_are_all_told_and_a_bug_keeps_its_trace(
     file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     app = types.ModuleType("kms.app")
+    monkeypatch.setattr(beginning, "harden", lambda: None)
     faults = [LocalFault(f"fault {number}", hint="none") for number in (1, 2)]
 
     def run(path: Path, *, raises: BaseException) -> None:
@@ -111,6 +113,7 @@ def test_faults_of_several_tasks_are_all_told_and_a_bug_keeps_its_trace(
 
 def test_an_interrupt_is_no_traceback(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = types.ModuleType("kms.app")
+    monkeypatch.setattr(beginning, "harden", lambda: None)
 
     def run(path: Path) -> None:
         raise KeyboardInterrupt
