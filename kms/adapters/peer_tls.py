@@ -68,6 +68,8 @@ class _Link:
     last: int = 0
     """number of the newest session"""
     removed: bool = False
+    unreachable: str = ""
+    """why the last attempt reached nobody, as it was logged"""
     waiting: _Arrival | None = None
     arrived: trio.Event = attrs.Factory(trio.Event)
     idle: trio.CancelScope = attrs.Factory(trio.CancelScope)
@@ -84,6 +86,12 @@ class _Link:
     def end(self, reason: str) -> None:
         if self.session is not None:
             self.session.abandon(reason)
+
+    def found_unreachable(self, reason: str) -> None:
+        """Said once: a neighbour that is away for a day is dialled some hundred thousand times."""
+        if reason != self.unreachable:
+            self.unreachable = reason
+            _log.info("peer-unreachable", link=self.link, reason=reason)
 
     def remove(self) -> None:
         self.removed = True
@@ -282,7 +290,9 @@ class TLSPeerLinks:
             with trio.fail_after(self._timing.handshake_s):
                 transport = await trio.open_tcp_stream(wanted.host, wanted.port)
                 try:
-                    return await self._dialled(link, transport)
+                    arrival = await self._dialled(link, transport)
+                    link.unreachable = ""
+                    return arrival
                 except BaseException:  # whatever it is, Cancelled too: not ours any more
                     await trio.aclose_forcefully(transport)
                     raise
@@ -297,7 +307,7 @@ class TLSPeerLinks:
             UnicodeError,  # a host name that no resolver takes
         ) as error:
             link.refused += isinstance(error.__cause__, ssl.SSLCertVerificationError)
-            _log.info("peer-unreachable", link=link.link, reason=_words(error))
+            link.found_unreachable(_words(error))
         return None
 
     async def _dialled(self, link: _Link, transport: trio.SocketStream) -> _Arrival:

@@ -96,9 +96,9 @@ PEER_SILENCE_MAX_MS: Final = 10_000
 PEER_LINGER_MS: Final = 5_000
 # Between two attempts to reach a neighbour, with jitter; a session of the longest wait is proof
 # of health, and the next wait is the shortest again. A node starts in two seconds; a killed one is
-# to be ready, links and all, within three.
+# to be ready, links and all, within three: its neighbour must not miss it for long.
 PEER_BACKOFF_MIN_MS: Final = 100
-PEER_BACKOFF_MAX_MS: Final = 1_000
+PEER_BACKOFF_MAX_MS: Final = 500
 
 # ---- streams --------------------------------------------------------------------------------
 
