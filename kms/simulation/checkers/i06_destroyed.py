@@ -49,6 +49,8 @@ class _Place:
         self.suspects: set[MaterialId] = set()
         """what could be read at the last scan, and nothing needed it"""
         self.scanned_us = 0
+        self.quiet_us = 0
+        """nothing is due before then, by the clock that also goes while the process is frozen"""
 
 
 class Destroyed(Checker):
@@ -77,7 +79,10 @@ class Destroyed(Checker):
         self._places[site.place].due.append((due, key.material, key.offset, key.length))
 
     def batch(self, site: "Site", events: Sequence[Event], effects: Sequence[Effect]) -> None:
-        now, place = self._awake.read(site.place), self._places[site.place]
+        place = self._places[site.place]
+        if site.loop.now_us < place.quiet_us:
+            return
+        now = self._awake.read(site.place)
         while place.due and place.due[0][0] < now:
             _, material, offset, length = place.due.popleft()
             left = site.disk.gone[material].find(0, offset, offset + length)
@@ -91,6 +96,9 @@ class Destroyed(Checker):
         if now - place.scanned_us >= _SCAN_US:
             place.scanned_us = now
             self._scan(site, place)
+        # What is delivered from now on is due after the next scan.
+        due = place.due[0][0] if place.due else now + _DUE_US
+        place.quiet_us = site.loop.now_us + min(due, place.scanned_us + _SCAN_US) - now
 
     def calm(self) -> None:
         for site in self.simulation.originals():
@@ -122,18 +130,18 @@ def _wanted(site: "Site") -> dict[MaterialId, int]:
     wanted: dict[MaterialId, int] = {}
     records = site.disk.records
     for record in records.values():
-        if isinstance(record, KeyRunRecord):
-            if record.material is not None and record.state in _LIVING:
-                stream = cast(StreamRecord, records[StreamRecord, record.ksid])
-                size = record.count * stream.qos.key_chunk_size
-                wanted[record.material] = wanted.get(record.material, 0) + size
-        elif isinstance(record, BlockRecord):
+        if isinstance(record, BlockRecord):
             if record.state is BlockState.HELD:
                 wanted[record.material] = record.length
             elif record.state is BlockState.AGREED and record.direction is not None:
                 granted = _granted(site, record.link, record.direction)
                 gone = min(max(0, granted - (record.start or 0)), record.length)
                 wanted[record.material] = record.length - gone
+        elif isinstance(record, KeyRunRecord):
+            if record.material is not None and record.state in _LIVING:
+                stream = cast(StreamRecord, records[StreamRecord, record.ksid])
+                size = record.count * stream.qos.key_chunk_size
+                wanted[record.material] = wanted.get(record.material, 0) + size
         elif isinstance(record, LinkRecord) and record.hash_key is not None:
             wanted[record.hash_key] = limits.HASH_KEY_BYTES
     return wanted

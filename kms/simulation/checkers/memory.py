@@ -43,10 +43,11 @@ class Remembering(Checker):
     def ksid_of(self, material: MaterialId) -> KSID:
         """The stream that the chunks of this material belong to."""
         text = material.split("/")[1]
-        if text not in self._ksids:
-            self._ksids[text] = KSID(UUID(text))
-            self.born(self._ksids[text])
-        return self._ksids[text]
+        ksid = self._ksids.get(text)
+        if ksid is None:
+            ksid = self._ksids[text] = KSID(UUID(text))
+            self.born(ksid)
+        return ksid
 
     def restored(self, site: "Site") -> None:
         clone = site.place != site.name
@@ -72,18 +73,25 @@ class Awake(Book):
 
     def __init__(self, simulation: "Simulation") -> None:
         self._last: dict[str, int] = {}
-        self._awake: dict[str, int] = {}
+        """when each was last heard of"""
+        self._asleep: dict[str, int] = {}
+        """microseconds until then that do not count"""
 
     def batch(self, site: "Site", events: Sequence[Event], effects: Sequence[Effect]) -> None:
         place, now = site.place, site.loop.now_us
-        gap = now - self._last.get(place, now)
+        if place not in self._last:
+            self._last[place] = self._asleep[place] = now
+        gap = now - self._last[place]
         self._last[place] = now
-        self._awake[place] = self.read(place) + min(gap, self._GAP_US)
+        if gap > self._GAP_US:
+            self._asleep[place] += gap - self._GAP_US
 
     def durable(self, site: "Site", effects: Sequence[Effect]) -> None:
         """The time since the last batch was the disk's."""
-        self._last[site.place] = site.loop.now_us
+        place, now = site.place, site.loop.now_us
+        self._asleep[place] += now - self._last[place]
+        self._last[place] = now
 
     def read(self, place: str) -> int:
         """Microseconds, as of the last batch."""
-        return self._awake.get(place, 0)
+        return self._last.get(place, 0) - self._asleep.get(place, 0)
