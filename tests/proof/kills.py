@@ -89,8 +89,8 @@ class _Outcome:
 
 def run(amount: float, seed: int, tell: Tell) -> PartReport:
     """So many kills of nodes and devices, with freezes and restarts between them."""
-    # As an installed program is: where Python is told to write no bytecode, each start would compile
-    # all of it anew.
+    # As an installed program is: where Python is told to write no bytecode, each start would
+    # compile all of it anew.
     compileall.compile_dir(Path(kms.__file__).parent, quiet=1)
     began = time.monotonic()
     outcome = _Outcome()
