@@ -74,3 +74,8 @@ class CloseReply:
 
 Request = OpenConnect | GetKey | Close
 Reply = OpenReply | KeyReply | CloseReply
+
+
+def wants_name(request: Request) -> bool:
+    """Whether the KMS has to name the stream: all other requests need no randomness."""
+    return isinstance(request, OpenConnect) and request.ksid is None

@@ -18,6 +18,7 @@ from kms.domain.requests import (
     OpenReply,
     Reply,
     Request,
+    wants_name,
 )
 from kms.domain.statistics import Latencies
 from kms.ports.clock import Clock
@@ -63,7 +64,8 @@ class Counter:
     async def _ask(self, caller: SAEId, request: Request, expected: type[_R]) -> _R:
         if self._waiting >= limits.REQUESTS_WAITING_MAX:
             raise Overloaded("too many requests wait", hint="try again in a second")
-        fresh = KSID(self._entropy.uuid4())
+        # A source of randomness that fails refuses new streams; those that stand are served.
+        fresh = KSID(self._entropy.uuid4()) if wants_name(request) else None
         request_id = next(self._numbers)
         waiter = self._pump.expect_answer(request_id)
         self._waiting += 1
