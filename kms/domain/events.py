@@ -144,7 +144,8 @@ class PeerLost:
 class Asked:
     """An application asks. ``caller`` is its certificate's URI SAN, never what a body said.
 
-    ``fresh``: a UUID version 4 for a request that ``wants_name``. Answered exactly once.
+    ``fresh``: a random UUID version 4 for a request that ``wants_name``, out of which the node
+    makes the name. Answered exactly once.
     """
 
     request_id: int

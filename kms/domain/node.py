@@ -9,6 +9,8 @@ go on.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
+import attrs
+
 from kms.domain import standing
 from kms.domain.effects import BlockStored, Effect
 from kms.domain.errors import PeerFault
@@ -117,7 +119,7 @@ class Node:
             return
         match event:
             case Asked():
-                self.streams.asked(event, out)
+                self.streams.asked(self._named(event), out)
             case HungUp():
                 self.streams.hung_up(event, out)
             case PeerFrame(session=session, data=data):
@@ -159,6 +161,12 @@ class Node:
             link.memory.standing = self.standing.reason
         self.links[link.link] = link
         return link
+
+    def _named(self, event: Asked) -> Asked:
+        """A stream's name is not left to chance alone."""
+        if event.fresh is None:
+            return event
+        return attrs.evolve(event, fresh=self.generation.named(event.fresh, event.request_id))
 
     def _started(self, event: Started, out: Outbox) -> None:
         self._process = int(event.fresh[-_PROCESS_DIGITS:] or "0", 16)

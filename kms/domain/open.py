@@ -2,8 +2,7 @@
 
 Rules: the caller is one of the two applications named, lives at this node, and policy lets it share
 with the other (I3), or it is refused before anything is looked up. A KSID belongs to its pair of
-applications for good; one that the random source gives a second time is no name for a new stream.
-On SUCCESS and on PEER_NOT_CONNECTED_YET the stream is durable at both nodes
+applications for good. On SUCCESS and on PEER_NOT_CONNECTED_YET the stream is durable at both nodes
 (I5); on every other answer this call has left nothing behind.
 
 Theory of operation: without a KSID the caller waits for the neighbour's verdict only, and is told 1
@@ -56,10 +55,7 @@ class Opening:
         ksid = request.ksid or event.fresh
         assert ksid is not None, "a request that wants a name brings one"
         stream = self._register.streams.get(ksid)
-        known = stream is not None or ksid in self._register.tombstones
-        if known and request.ksid is None:
-            self._not_fresh(event, request, ksid, out)
-        elif ksid in self._register.tombstones:
+        if ksid in self._register.tombstones:
             message = "the stream of this Key_stream_ID is closed"
             self._reply(event, Status.KSID_IN_USE, message, request.qos, out)
         elif stream is not None:
@@ -209,12 +205,6 @@ class Opening:
             qos=stream.record.qos,
             ksid=stream.ksid,
         )
-
-    def _not_fresh(self, event: Asked, request: OpenConnect, ksid: KSID, out: Outbox) -> None:
-        """Two applications that wanted a stream of their own must not be given another's."""
-        out.alarm("entropy", None, f"the random source gave {ksid} a second time")
-        message = "this node cannot name a stream at the moment"
-        self._reply(event, Status.KSID_IN_USE, message, request.qos, out)
 
     def _forbid(self, event: Asked, message: str, out: Outbox) -> None:
         out.audit("refused", actor=event.caller, subject="OPEN_CONNECT", reason=message)

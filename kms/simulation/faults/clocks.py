@@ -43,6 +43,7 @@ class Skew(SiteFault):
     """Both clocks go too fast or too slow, the wall clock even backwards, until they are healed."""
 
     kinds: ClassVar = ("clock fast", "clock slow")
+    per_hour: ClassVar = 15.0
     mono_ppm: int
     wall_ppm: int
 
