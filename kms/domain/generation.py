@@ -15,16 +15,14 @@ A witness that knows less than the records is what a crash leaves between the tw
 
 from collections.abc import Callable, Iterable
 from enum import Enum
-from hashlib import blake2b
 from operator import attrgetter
 from typing import Any
-from uuid import UUID
 
 import attrs
 
 from kms.domain.attestation import Attestation
 from kms.domain.effects import Attest, Save
-from kms.domain.names import KSID, NodeId
+from kms.domain.names import NodeId
 from kms.domain.outbox import Outbox
 from kms.domain.records import LinkRecord, NodeRecord, PadRecord, Record, StreamRecord
 
@@ -115,12 +113,6 @@ class Generation:
         """From now on rises are told to a witness. ``fresh`` names a store without a name."""
         self._watched = True
         self.store = self.store or fresh
-
-    def named(self, fresh: KSID, request_id: int) -> KSID:
-        """A name that no stream of this store has had, even if the random source repeats itself:
-        no copy that is believed again has the boot, the generation and the request."""
-        unique = f"{self._node} {self.store} {self.boot} {self.number} {request_id} {fresh}"
-        return KSID(UUID(bytes=blake2b(unique.encode(), digest_size=16).digest(), version=4))
 
     def pass_over(self, attestation: Attestation | None) -> None:
         """The next generation is above this one: the store is the newest again."""
