@@ -18,7 +18,7 @@ class BadEntropy(SiteFault):
     """The source fails, or repeats itself, for a while. It has happened when somebody drew."""
 
     kinds: ClassVar = MOODS
-    per_hour: ClassVar = 40.0
+    per_hour: ClassVar = 50.0
     mood: str
     lasts_ms: int
 
