@@ -173,8 +173,11 @@ class Simulation:
         del copies[:-COPIES_MAX]
 
     def can_restore(self, site: Site) -> bool:
-        """Whether there is a copy, and a process to end."""
-        return site.running and bool(self._copies.get(site.name))
+        """Whether there is a copy, and a process to end. Not beside a neighbour's clone, which is
+        an old copy as well: then nobody who is asked knows what both forgot."""
+        cloned = {each.name for each in self.sites.values() if each.place != each.name}
+        alone = cloned.isdisjoint(self.topology.neighbours(site.name))
+        return site.running and alone and bool(self._copies.get(site.name))
 
     def restore(self, site: Site, which: float, *, slots: bool, both: bool = False) -> bool:
         """The process ends, and starts on one of the copies; False when there is none.
