@@ -236,6 +236,8 @@ class Story:
         node.disk.crash()
         with trio.fail_after(60):
             await self._nodes.nursery.start(self._process, node)
+            # Asked here: the neighbour of a node that stands would meet it for ever, at one time.
+            assert node.pump.node.standing is None, "I1 a store that nobody put back is called old"
             await node.pump.until(partial(node.has, 0))
 
     async def _stopped(self, node: WiredNode) -> None:

@@ -150,7 +150,7 @@ def test_a_planted_mistake_is_found_and_named(
 ) -> None:
     plant(monkeypatch)
     with pytest.raises((AssertionError, ExceptionGroup)) as raised:
-        day_of(1)
+        day_of(2)
 
     assert invariant in {str(each).split()[0] for each in _leaves(raised.value)}
 
