@@ -24,16 +24,24 @@ class Clock:
 
     @property
     def moment(self) -> Moment:
-        past_us = self._loop.now_us - self._since_us
-        return Moment(
-            mono_ms=(self._mono_us + _paced(past_us, self.mono_ppm)) // 1000,
-            wall_ms=(self._wall_us + _paced(past_us, self.wall_ppm)) // 1000,
-        )
+        return Moment(mono_ms=self.mono_ms, wall_ms=self.wall_ms)
+
+    @property
+    def mono_ms(self) -> int:
+        return (self._mono_us + _paced(self._past_us, self.mono_ppm)) // 1000
+
+    @property
+    def wall_ms(self) -> int:
+        return (self._wall_us + _paced(self._past_us, self.wall_ppm)) // 1000
 
     @property
     def wall_ahead_ms(self) -> int:
         """Of the true time."""
-        return self.moment.wall_ms - WALL_MS - self._loop.now_ms
+        return self.wall_ms - WALL_MS - self._loop.now_ms
+
+    @property
+    def _past_us(self) -> int:
+        return self._loop.now_us - self._since_us
 
     def go_at(self, *, mono_ppm: int, wall_ppm: int) -> None:
         """From now on they go at this pace."""
@@ -50,9 +58,8 @@ class Clock:
         self._mono_us = BOOTED_MS * 1000
 
     def _settle(self) -> None:
-        past_us = self._loop.now_us - self._since_us
-        self._mono_us += _paced(past_us, self.mono_ppm)
-        self._wall_us += _paced(past_us, self.wall_ppm)
+        self._mono_us += _paced(self._past_us, self.mono_ppm)
+        self._wall_us += _paced(self._past_us, self.wall_ppm)
         self._since_us = self._loop.now_us
 
 

@@ -257,7 +257,7 @@ class Site:
         due = self.node.deadline_ms()
         if due is None or due == self._ticks_at:
             return
-        wait_ms = due + self._mono_zero_ms - self.loop.now_ms
+        wait_ms = due - self.clock.mono_ms
         if wait_ms < TICK_MS:
             self._ticks_at = due
             self.later(max(1_000, wait_ms * 1000), self._due)
