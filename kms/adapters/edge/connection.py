@@ -8,11 +8,8 @@ scope's state, which no header can set.
 """
 
 import socket
-import ssl
 import struct
-import time
 from math import inf
-from typing import Protocol
 
 import trio
 from hypercorn.config import Config
@@ -22,6 +19,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
 from hypercorn.utils import parse_socket_addr
 
+from kms.adapters.edge.accepted import Accepted
 from kms.adapters.edge.bounds import Bounds
 from kms.adapters.edge.protocol import OneProtocol
 
@@ -29,18 +27,6 @@ PEER_DER = "kms.peer_der"
 """``scope["state"]``: the client's certificate in DER, on TLS listeners"""
 PEER_UID = "kms.peer_uid"
 """``scope["state"]``: the client's user id, on unix sockets"""
-
-_READ_BYTES = 64 * 1024
-
-
-class TLSSource(Protocol):
-    """Where the contexts come from; asked at each connection, so that a reload acts at once."""
-
-    def server_context(self) -> ssl.SSLContext: ...
-
-
-class HandshakeFailed(Exception):
-    """No TLS, no certificate of our authority, or too slow; the words are OpenSSL's."""
 
 
 class Connection:
@@ -52,53 +38,33 @@ class Connection:
         config: Config,
         context: WorkerContext,
         state: LifespanState,
-        transport: trio.SocketStream,
+        accepted: Accepted,
         *,
         bounds: Bounds,
-        tls: TLSSource | None,
     ) -> None:
         self.body_bytes_max = bounds.body_bytes_max
-        self.peer_der: bytes | None = None
         self._app = app
         self._config = config
         self._context = context
         self._state = state
-        self._transport = transport
+        self._accepted = accepted
         self._bounds = bounds
-        self._tls = tls
-        self._tls_context = tls.server_context() if tls is not None else None
-        self._stream: trio.SSLStream[trio.SocketStream] | trio.SocketStream = transport
-        if self._tls_context is not None:
-            # https_compatible: a client that just closes is no fault (it is how HTTP clients end).
-            self._stream = trio.SSLStream(
-                transport, self._tls_context, server_side=True, https_compatible=True
-            )
         self._http: OneProtocol
         self._sending = trio.Lock()
         self._reading = trio.CancelScope()
-        self._retire_at = trio.current_time() + bounds.connection_s
         self._send_until = inf
         self._idle = True
         self._early = False
-        self._broken = False
         self._told_to_retire = False
         self._ended = False
 
+    @property
+    def peer_der(self) -> bytes | None:
+        return self._accepted.peer_der
+
     async def handshake(self) -> None:
         """TLS is up and ``peer_der`` is known. Raises ``HandshakeFailed``."""
-        if not isinstance(self._stream, trio.SSLStream):
-            return
-        try:
-            with trio.fail_after(self._bounds.handshake_s):
-                await self._stream.do_handshake()
-        except (trio.BrokenResourceError, trio.TooSlowError) as error:
-            raise HandshakeFailed(_reason(error)) from error
-        self.peer_der = self._stream.getpeercert(binary_form=True)
-        expires = (self._stream.getpeercert() or {}).get("notAfter")
-        if isinstance(expires, str):
-            # No request begins after the certificate's end, on connections kept open either.
-            left_s = ssl.cert_time_to_seconds(expires) - time.time()
-            self._retire_at = min(self._retire_at, trio.current_time() + left_s)
+        await self._accepted.handshake()
 
     async def run(self) -> None:
         """The connection is over. Raises what a protocol's or our own mistake raises; the server
@@ -110,7 +76,7 @@ class Connection:
                     await self._read()
                     whole.cancel()
         finally:
-            await self._close()
+            await self._accepted.close(last_word=self._early)
 
     def retire(self) -> None:
         """The connection ends now if it is idle, else after the answer under way."""
@@ -133,9 +99,8 @@ class Connection:
         """Whether this connection should take no further request."""
         return (
             self._told_to_retire
-            or trio.current_time() >= self._retire_at
+            or self._accepted.outlived()
             or self._http.keep_alive_requests >= self._bounds.requests_per_connection_max
-            or (self._tls is not None and self._tls.server_context() is not self._tls_context)
         )
 
     async def handle(self, event: Event) -> None:
@@ -149,7 +114,7 @@ class Connection:
             if event.idle and self._told_to_retire:
                 self.end()
             elif event.idle:
-                self._reading.deadline = min(now + self._bounds.idle_s, self._retire_at)
+                self._reading.deadline = min(now + self._bounds.idle_s, self._accepted.retire_at)
             else:
                 self._reading.deadline = now + self._bounds.receive_s
         elif isinstance(event, Closed):
@@ -158,19 +123,10 @@ class Connection:
 
     async def _send(self, data: bytes) -> None:
         async with self._sending:
-            if self._broken:
-                return
             # The whole answer has one deadline, from its first byte on.
             self._send_until = min(self._send_until, trio.current_time() + self._bounds.send_s)
-            # Until it is proven whole: a send that is cut short leaves half a TLS record.
-            self._broken = True
-            try:
-                with trio.CancelScope(deadline=self._send_until):
-                    await self._stream.send_all(data)
-                    self._broken = False
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                pass
-        if self._broken:
+            whole = await self._accepted.send(data, deadline=self._send_until)
+        if not whole:
             self.end()
 
     async def _read(self) -> None:
@@ -178,10 +134,7 @@ class Connection:
         self._reading.deadline = trio.current_time() + self._bounds.header_s
         with self._reading:
             while not self._ended:
-                try:
-                    data = bytes(await self._stream.receive_some(_READ_BYTES))
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    return
+                data = await self._accepted.receive()
                 if self._idle and data:
                     self._idle = False
                     self._reading.deadline = trio.current_time() + self._bounds.header_s
@@ -190,7 +143,7 @@ class Connection:
                     return
 
     def _speak(self, task_group: TaskGroup) -> OneProtocol:
-        peer = self._transport.socket
+        peer = self._accepted.transport.socket
         state = {**self._state}
         if self.peer_der is not None:
             state[PEER_DER] = self.peer_der
@@ -203,7 +156,7 @@ class Connection:
             self._context,
             task_group,
             ConnectionState(state),
-            self._tls is not None,
+            self._accepted.secured,
             _address(peer, peer.getpeername()),
             _address(peer, peer.getsockname()),
             self.handle,
@@ -211,44 +164,6 @@ class Connection:
         protocol.owner = self
         return protocol
 
-    async def _close(self) -> None:
-        """The socket is closed, within ``linger_s``, also when cancelled."""
-        try:
-            with trio.move_on_after(self._bounds.linger_s):
-                if self._early and not self._broken:
-                    await self._linger()
-        finally:
-            await trio.aclose_forcefully(self._transport)
-
-    async def _linger(self) -> None:
-        """The client has had time to read our answer.
-
-        Closing with unread bytes makes the kernel send a reset, which takes the answer away
-        before the client has read it.
-        """
-        try:
-            await self._transport.send_eof()
-            left = self._bounds.linger_bytes_max
-            while left > 0:
-                data = await self._transport.receive_some(_READ_BYTES)
-                if not data:
-                    return
-                left -= len(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
-            return
-
 
 def _address(peer: trio.socket.SocketType, name: tuple[str, int]) -> tuple[str, int] | None:
     return parse_socket_addr(peer.family, name)
-
-
-def _reason(error: BaseException) -> str:
-    """Why a handshake failed, in OpenSSL's words if it has any."""
-    cause = error.__cause__
-    if isinstance(error, trio.TooSlowError):
-        return "too slow"
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return cause.verify_message
-    if isinstance(cause, ssl.SSLError):
-        return cause.reason or "not TLS"
-    return "the client hung up"
