@@ -3,13 +3,14 @@
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import attrs
 import structlog
 import trio
 
-from kms.adapters.edge import Bounds, Server, TLSSource, listen_tcp, serve
+from kms.adapters.edge import Bounds, Reception, TLSSource, listen_tcp, serve
 from tests.edge.authority import Authority
 
 Stream = trio.SSLStream[trio.SocketStream] | trio.SocketStream
@@ -42,12 +43,14 @@ class FixedTLS:
 class Running:
     """A server under test."""
 
-    server: Server
+    server: Reception
     port: int
     events: list[dict[str, Any]]
     client: ssl.SSLContext | None
     stopped: trio.Event
     cancel: Callable[[], None]
+    probe: Callable[[Stream], Awaitable[bool]]
+    """whether a connection is served"""
 
     def logged(self, name: str) -> list[dict[str, Any]]:
         return [event for event in self.events if event["event"] == name]
@@ -70,8 +73,13 @@ class Running:
     async def answers(self) -> bool:
         """Whether another client, on a connection of its own, is served now."""
         async with self.connect() as stream:
-            await stream.send_all(PROBE)
-            return (await reply(stream)).startswith(b"HTTP/1.1 200")
+            return await self.probe(stream)
+
+
+async def served(stream: Stream) -> bool:
+    """Whether HTTP is answered on this connection."""
+    await stream.send_all(PROBE)
+    return (await reply(stream)).startswith(b"HTTP/1.1 200")
 
 
 async def reply(stream: Stream, *, seconds: float = 3.0) -> bytes:
@@ -121,7 +129,24 @@ async def running(
     tls: TLSSource | None = None,
     listeners: Sequence[trio.abc.Listener[trio.SocketStream]] = (),
 ) -> AsyncIterator[Running]:
-    """A server on loopback, until the block ends; then it is cancelled."""
+    """The HTTP server on loopback, until the block ends; then it is cancelled."""
+    serving = partial(serve, app, bounds=bounds)
+    async with hosted(
+        serving, served, authority=authority, tls=tls, listeners=listeners
+    ) as running:
+        yield running
+
+
+@asynccontextmanager
+async def hosted(
+    serving: Callable[..., Awaitable[None]],
+    probe: Callable[[Stream], Awaitable[bool]],
+    *,
+    authority: Authority | None,
+    tls: TLSSource | None = None,
+    listeners: Sequence[trio.abc.Listener[trio.SocketStream]] = (),
+) -> AsyncIterator[Running]:
+    """Any server of the edge on loopback, until the block ends; then it is cancelled."""
     events: list[dict[str, Any]] = []
 
     def keep(_: Any, name: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
@@ -141,21 +166,14 @@ async def running(
     async with trio.open_nursery() as nursery:
         whole = trio.CancelScope()
 
-        async def run(task_status: trio.TaskStatus[Server]) -> None:
+        async def run(task_status: trio.TaskStatus[Reception]) -> None:
             with whole:
-                await serve(
-                    app,
-                    listeners=listeners,
-                    tls=tls,
-                    bounds=bounds,
-                    log=log,
-                    task_status=task_status,
-                )
+                await serving(listeners=listeners, tls=tls, log=log, task_status=task_status)
             stopped.set()
 
-        server: Server = await nursery.start(run)
+        server: Reception = await nursery.start(run)
         client = authority.client_context("sae:alice.a") if authority is not None else None
-        yield Running(server, port, events, client, stopped, whole.cancel)
+        yield Running(server, port, events, client, stopped, whole.cancel, probe)
         nursery.cancel_scope.cancel()
 
 
