@@ -148,10 +148,11 @@ class Conversation:
 
     async def _answer_all(self, questions: trio.MemoryReceiveChannel[_Said]) -> None:
         async for said in questions:
+            self._answered += 1
+            last = self._retiring()
             going_on = await self._answer(said)
             self._open -= 1
-            self._answered += 1
-            if not going_on or self._retiring():
+            if last or not going_on or self._told_to_retire:
                 self._last_word = True
                 self._reading.cancel()
                 return
@@ -181,7 +182,5 @@ class Conversation:
     def _retiring(self) -> bool:
         """Whether this connection should take no further request."""
         return (
-            self._told_to_retire
-            or self._accepted.outlived()
-            or self._answered >= self._bounds.requests_per_connection_max
+            self._accepted.outlived() or self._answered >= self._bounds.requests_per_connection_max
         )
