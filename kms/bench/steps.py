@@ -16,6 +16,7 @@ from hypercorn.typing import ASGIReceiveEvent, ASGISendEvent, ConnectionState, H
 
 from kms.adapters import pki
 from kms.adapters.edge import PEER_DER
+from kms.adapters.entropy import OSEntropy
 from kms.adapters.etsi004_http import etsi004_app
 from kms.adapters.journal_file import FileJournal
 from kms.adapters.memory.northbound import MemoryNorthbound
@@ -62,12 +63,12 @@ def _protection(plan: Plan) -> Figure:
 
 
 def _sealing(plan: Plan) -> Figure:
-    plain, sealer = os.urandom(CHUNK_UNIT_BYTES), MemorySealer()
+    plain, sealer, entropy = os.urandom(CHUNK_UNIT_BYTES), MemorySealer(), OSEntropy()
     bound = context(MaterialId("bench"), 0, 0, len(plain))
     return Figure(
         name=NAME,
         what="sealing a unit of 64 KiB",
-        measured=_us(plan, lambda: seal(sealer, plain, bound)),
+        measured=_us(plan, lambda: seal(sealer, entropy, plain, bound)),
         unit="us",
         floor=_us(plan, lambda: bytearray(plain)),
         floor_what="copying 64 KiB",

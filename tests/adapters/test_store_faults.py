@@ -1,6 +1,7 @@
 """A disk that is full, or fails: refused cleanly, or stopped for good; never half done."""
 
 import errno
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import pytest
 import trio
 import trio.testing
 
+from kms.adapters.entropy import OSEntropy
 from kms.adapters.memory.sealer import MemorySealer
-from kms.adapters.store_sqlite import SQLiteStore
+from kms.adapters.store_sqlite import SQLiteStore, engine
 from kms.domain.effects import Save
-from kms.domain.errors import Sealed, StoreFault
+from kms.domain.errors import LocalFault, Sealed, StoreFault
 from kms.domain.names import MaterialId, NodeId
 from kms.domain.records import NodeRecord
 from kms.domain.secret import Secret
@@ -192,6 +194,40 @@ async def test_a_sealed_node_saves_records_and_refuses_material(
     assert bytes((await storage.read(OLD, UNIT, UNIT)).expose()) == bits(3 * UNIT)[UNIT : 2 * UNIT]
 
 
+@pytest.mark.parametrize("how", ["fails", "repeats"])
+async def test_a_random_source_that_fails_or_repeats_itself_seals_nothing_and_opens_all(
+    tmp_path: Path, how: str
+) -> None:
+    """Two units under one key and nonce would show a thief what they differ by."""
+    source = Source()
+    storage = await SQLiteStore.open(
+        tmp_path / "random", MemorySealer(), node="a", entropy=OSEntropy(source)
+    )
+    await storage.commit([store(OLD, bits(UNIT), UNIT)])
+    source.how = how
+    for _ in range(2):
+        with pytest.raises(LocalFault, match=f"the random generator {how}"):
+            await storage.commit([store(NEW, bits(UNIT), UNIT)])
+    opened = await shown(storage, OLD, UNIT)
+    await storage.aclose()
+
+    assert opened == bits(UNIT)
+
+
+class Source:
+    """The kernel's, until it is told otherwise."""
+
+    def __init__(self) -> None:
+        self.how, self._last = "", b""
+
+    def __call__(self, length: int) -> bytes:
+        if self.how == "fails":
+            raise OSError(errno.EIO, "Input/output error")
+        if self.how != "repeats":
+            self._last = os.urandom(length)
+        return self._last
+
+
 async def test_a_sealed_node_does_not_lose_survivors_to_a_partial_wipe(
     storage: SQLiteStore, sealer: MemorySealer
 ) -> None:
@@ -236,7 +272,7 @@ async def test_an_unforeseen_error_stops_the_store(
     def mistake(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(storage._engine, "_seal", mistake)
+    monkeypatch.setattr(engine, "sealed", mistake)
     with pytest.raises(ZeroDivisionError):
         await storage.commit([store(NEW, bits(UNIT), UNIT)])
 

@@ -5,12 +5,12 @@ Method: data keys and nonces are recorded as they are drawn, then each byte of e
 for them and for the plaintext; and what the slots still hold is unwrapped with the sealer in hand.
 """
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from kms.adapters.memory.entropy import SeededEntropy
 from kms.adapters.memory.sealer import MemorySealer
 from kms.adapters.store_sqlite import SQLiteStore, slots, unit
 from kms.adapters.store_sqlite.limits import FRESH_BYTES_MAX
@@ -23,23 +23,22 @@ UNIT = 4096
 BLOCK = MaterialId("block/1")
 
 
-class Spy:
-    """``os.urandom`` as the unit module sees it, remembering the data keys."""
+class Spy(SeededEntropy):
+    """A source that remembers the data keys that were drawn."""
 
     def __init__(self) -> None:
+        super().__init__(4711)
         self.keys: list[bytes] = []
 
-    def urandom(self, length: int) -> bytes:
-        drawn = os.urandom(length)
-        self.keys.append(drawn[:32])
+    def bits(self, length_bytes: int) -> Secret:
+        drawn = super().bits(length_bytes)
+        self.keys.append(bytes(drawn.expose()[:32]))
         return drawn
 
 
 @pytest.fixture
-def spy(monkeypatch: pytest.MonkeyPatch) -> Spy:
-    made = Spy()
-    monkeypatch.setattr(unit, "os", made)
-    return made
+def spy() -> Spy:
+    return Spy()
 
 
 def windows(secret: bytes, length: int = 16) -> Iterator[bytes]:
@@ -65,7 +64,7 @@ async def test_no_byte_of_the_directory_shows_plaintext_or_a_data_key(
     tmp_path: Path, spy: Spy
 ) -> None:
     directory = tmp_path / "store"
-    storage = await SQLiteStore.open(directory, MemorySealer(), node="a")
+    storage = await SQLiteStore.open(directory, MemorySealer(), node="a", entropy=spy)
     material = [bits(2 * UNIT + 77, seed) for seed in range(8)]
     for seed, each in enumerate(material):
         await storage.commit([store(f"chunk/{seed}", each, UNIT)])
@@ -94,7 +93,7 @@ async def test_with_the_epoch_keys_in_hand_no_slot_opens_what_was_destroyed(
 ) -> None:
     """1,000 units, half of them destroyed in every way there is; then every sector is tried."""
     directory, sealer = tmp_path / "store", MemorySealer()
-    storage = await SQLiteStore.open(directory, sealer, node="a")
+    storage = await SQLiteStore.open(directory, sealer, node="a", entropy=spy)
     for number in range(100):
         await storage.commit([store(f"m/{number}", bits(10 * 64, number), 64)])
     drawn = list(spy.keys)
@@ -254,7 +253,7 @@ async def test_swapped_slots_and_places_do_not_open(tmp_path: Path) -> None:
 
 
 def test_nothing_that_holds_key_bits_prints_them() -> None:
-    text, image = unit.seal(MemorySealer(), bits(64), b"here")
+    text, image = unit.seal(MemorySealer(), SeededEntropy(1), bits(64), b"here")
     shown = repr(slots.Slot(epoch=1, tag=bits(16), nonce=bits(24), wrapped=bits(72)))
 
     assert bits(16)[:4].hex() not in shown

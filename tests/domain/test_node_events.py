@@ -1,5 +1,6 @@
 """Each event of a node goes to the part that owns it, and what nobody owns changes nothing."""
 
+from typing import cast
 from uuid import UUID
 
 import attrs
@@ -9,6 +10,7 @@ import pytest
 from kms.domain import frame, limits, wire
 from kms.domain.effects import Audit, BlockStored, SendFrame
 from kms.domain.events import (
+    Asked,
     BlockArrived,
     DeviceChanged,
     Event,
@@ -19,16 +21,20 @@ from kms.domain.events import (
     PeerFrame,
     PeerLost,
     SecretCarried,
+    Started,
     Tick,
 )
-from kms.domain.names import BlockId, DeviceId, LinkId, MaterialId, NodeId, SecretId, link_id
+from kms.domain.names import KSID, BlockId, DeviceId, LinkId, MaterialId, NodeId, SecretId, link_id
+from kms.domain.node import Node
 from kms.domain.outbox import Outbox
 from kms.domain.records import LinkState
+from kms.domain.requests import OpenConnect
 from kms.domain.secret import Secret
 from kms.domain.session import Phase
+from kms.domain.status import QoS
 from kms.domain.wire import Designate, Marked, Refusal
 from tests.domain.linkbench import alarms
-from tests.world import ALICE, BOB, LINK, SETTINGS, World
+from tests.world import ALICE, ANN, BEN, BOB, LINK, SETTINGS, World
 
 CAROL = NodeId("carol")
 NOWHERE = LinkId("alice~nowhere")
@@ -366,3 +372,26 @@ def test_i9_a_sealed_frame_out_of_turn_is_the_neighbours_fault(epoch: int, reaso
 
     assert [("peer-fault", reason)] == world.sites[ALICE].alarms
     assert not world.connected()
+
+
+# ---- a random source that repeats itself ----------------------------------------------------
+
+
+def test_processes_and_streams_have_names_of_their_own_though_chance_repeats_itself() -> None:
+    """Two machines with one store, one generator and the same starts: the time is not the same."""
+    fresh = "5" * 32
+    numbers, names = list[int](), set[KSID]()
+    for start_ms in (1_000, 1_001):
+        world = joined()
+        node = Node(ALICE, {BOB: SETTINGS}, world.sites[ALICE].disk.records.values())
+        moment = attrs.evolve(world.moment, wall_ms=world.moment.wall_ms + start_ms)
+        node.handle(moment, Started(fresh=fresh))
+        numbers.append(node.links[LINK].boot)
+        for number in (1, 2):
+            wish = OpenConnect(source=ANN, destination=BEN, qos=QoS())
+            asked = Asked(request_id=number, caller=ANN, request=wish, fresh=KSID(UUID(fresh)))
+            names.add(cast(KSID, node._named(asked).fresh))
+
+    assert numbers[0] != numbers[1]
+    assert len(names) == 4
+    assert {name.version for name in names} == {4}

@@ -250,16 +250,21 @@ async def test_a_cut_link_meets_again_and_goes_on_with_equal_keys(
     assert [node.alarms() for node in nodes.nodes] == [[], []]
 
 
-async def test_randomness_that_fails_costs_the_caller_an_error_and_the_node_nothing(
+async def test_randomness_that_fails_costs_the_caller_an_error_and_the_streams_nothing(
     nodes: Wired, autojump_clock: object
 ) -> None:
+    """It costs a new stream its name; what stands is served and can be closed."""
+    ksid = await _stream(nodes)
     nodes.alice.entropy.fail()
     with pytest.raises(LocalFault):
         await nodes.alice.counter.open_connect(
             ANN, OpenConnect(source=ANN, destination=BEN, qos=QOS)
         )
+    key = await nodes.alice.counter.get_key(ANN, GetKey(ksid=ksid))
+    closed = await nodes.alice.counter.close(ANN, Close(ksid=ksid))
 
     assert nodes.alice.pump.statistics().waiters == 0
+    assert [key.status, closed.status] == [Status.SUCCESS] * 2
 
 
 async def test_a_caller_that_hangs_up_before_its_turn_costs_no_key_and_waits_for_nobody(

@@ -23,18 +23,20 @@ from pathlib import Path
 
 import attrs
 
+from kms.adapters.entropy import OSEntropy
 from kms.adapters.store_sqlite.catalogue import Catalogue, Material
 from kms.adapters.store_sqlite.directory import DATABASE, MATERIAL, SLOTS, Directory
 from kms.adapters.store_sqlite.disk import Disk
 from kms.adapters.store_sqlite.ledger import Ledger, LedgerBroken, Moves, Refused, damaged
 from kms.adapters.store_sqlite.material_file import MaterialFile
-from kms.adapters.store_sqlite.plan import Change, Draft, Plan, plan
+from kms.adapters.store_sqlite.plan import Change, Draft, Plan, plan, sealed
 from kms.adapters.store_sqlite.slots import SlotFile
 from kms.adapters.store_sqlite.spans import Spans
-from kms.adapters.store_sqlite.unit import Unit, context, cut, seal, unseal
+from kms.adapters.store_sqlite.unit import Unit, context, cut, unseal
 from kms.domain.errors import StoreFault
 from kms.domain.names import MaterialId
 from kms.domain.records import Record
+from kms.ports.entropy import Entropy
 from kms.ports.sealer import Sealer
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -59,10 +61,18 @@ class Opened:
 class Engine:
     """The open store."""
 
-    def __init__(self, path: Path, sealer: Sealer, node: str, disk: Disk) -> None:
+    def __init__(
+        self,
+        path: Path,
+        sealer: Sealer,
+        node: str,
+        disk: Disk,
+        entropy: Entropy | None = None,
+    ) -> None:
         """The store is ours, whole, and every overwrite that a crash interrupted is done; or
         ``StoreFault``, and nothing is held."""
-        self._sealer = sealer
+        # One of its own: all draws are this thread's.
+        self._sealer, self._entropy = sealer, entropy or OSEntropy()
         self._broken = ""
         self._catalogue = Catalogue()
         self._taken: list[tuple[Material, Unit]] = []
@@ -161,7 +171,8 @@ class Engine:
         """The drafts are sealed and in the files, durably; no row refers to them yet."""
         if not drafts:
             return []
-        texts, images = self._seal(drafts)
+        # Raises ``Sealed``, or what the random source raises, while nothing is written.
+        texts, images = sealed(drafts, self._sealer, self._entropy)
         try:
             places = self._material.allocate([len(text) for text in texts])
             try:
@@ -187,22 +198,6 @@ class Engine:
             self._slots.write(slots, images)
             self._slots.sync()
         return put
-
-    def _seal(self, drafts: list[Draft]) -> tuple[list[memoryview], list[bytes]]:
-        """Sealed texts and slot images. Raises ``Sealed`` while nothing is written."""
-        texts, images = [], []
-        for draft in drafts:
-            plain, start, end = draft.plain, draft.left[0][0], draft.left[-1][1]
-            assert plain is not None, "a unit that stays has its plaintext"
-            if draft.old is None:
-                plain = cut(plain, draft.material.whole(draft.number)[0], draft.left)
-            assert len(plain) == end - start, "a unit is sealed from its first span to its last"
-            bound = context(draft.material.name, draft.number, start, end)
-            text, image = seal(self._sealer, plain, bound)
-            texts.append(text)
-            images.append(image)
-            draft.plain = None
-        return texts, images
 
     def _give_back(self, units: list[Unit]) -> None:
         """What was written for a commit that is refused is unreadable, and its room free."""

@@ -15,10 +15,12 @@ from kms.adapters.store_sqlite.catalogue import Catalogue, Material
 from kms.adapters.store_sqlite.limits import UNIT_BYTES_MAX
 from kms.adapters.store_sqlite.rows import TABLES, Value
 from kms.adapters.store_sqlite.spans import Spans
-from kms.adapters.store_sqlite.unit import Unit
+from kms.adapters.store_sqlite.unit import Unit, context, cut, seal
 from kms.domain.effects import Forget, Save, WipeMaterial
 from kms.domain.errors import StoreFault
 from kms.domain.names import MaterialId
+from kms.ports.entropy import Entropy
+from kms.ports.sealer import Sealer
 
 
 @attrs.frozen(kw_only=True)
@@ -121,3 +123,22 @@ def split(bits: memoryview, unit_bytes: int) -> tuple[bytes, ...]:
     """A copy of the bits, unit by unit."""
     assert 0 < unit_bytes <= UNIT_BYTES_MAX and len(bits), "a material has bytes, in units"
     return tuple(bytes(bits[at : at + unit_bytes]) for at in range(0, len(bits), unit_bytes))
+
+
+def sealed(
+    drafts: Iterable[Draft], sealer: Sealer, entropy: Entropy
+) -> tuple[list[memoryview], list[bytes]]:
+    """Texts and slot images of drafts that stay; their plaintext is let go. Raises as ``seal``."""
+    texts, images = [], []
+    for draft in drafts:
+        plain, start, end = draft.plain, draft.left[0][0], draft.left[-1][1]
+        assert plain is not None, "a unit that stays has its plaintext"
+        if draft.old is None:
+            plain = cut(plain, draft.material.whole(draft.number)[0], draft.left)
+        assert len(plain) == end - start, "a unit is sealed from its first span to its last"
+        bound = context(draft.material.name, draft.number, start, end)
+        text, image = seal(sealer, entropy, plain, bound)
+        texts.append(text)
+        images.append(image)
+        draft.plain = None
+    return texts, images

@@ -30,6 +30,7 @@ from kms.domain.errors import KMSError, StoreFault
 from kms.domain.names import MaterialId
 from kms.domain.records import Record
 from kms.domain.secret import Secret, zero
+from kms.ports.entropy import Entropy
 from kms.ports.sealer import Sealer
 from kms.ports.storage import StorageStatistics
 
@@ -74,6 +75,7 @@ class SQLiteStore:
         node: str,
         keep: Callable[[MaterialId], bool] = is_chunk,
         disk: Disk | None = None,
+        entropy: Entropy | None = None,
     ) -> Self:
         """The store of ``node`` in ``directory`` (made if it is not there), recovered and ours.
 
@@ -84,7 +86,9 @@ class SQLiteStore:
         writer = Writer(f"store-{node}")
         try:
             with trio.CancelScope(shield=True):  # bounded by the disk: files are read once
-                engine = await writer.run(lambda: Engine(directory, sealer, node, disk or Disk()))
+                engine = await writer.run(
+                    lambda: Engine(directory, sealer, node, disk or Disk(), entropy)
+                )
         except BaseException:
             with trio.CancelScope(shield=True):  # the thread has nothing more to do: immediate
                 await writer.stop()

@@ -7,7 +7,6 @@ Both are bound to the material's name, the unit's number and where its bytes lie
 a text or slot that was moved, swapped or brought back from an old copy does not open.
 """
 
-import os
 import struct
 
 import attrs
@@ -23,6 +22,7 @@ from kms.adapters.store_sqlite.spans import Spans
 from kms.domain.errors import StoreFault
 from kms.domain.names import MaterialId
 from kms.domain.secret import Secret
+from kms.ports.entropy import Entropy
 from kms.ports.sealer import Sealer
 
 _KEY_BYTES, _NONCE_BYTES, _TAG_BYTES = 32, 24, 16
@@ -58,9 +58,13 @@ def context(material: MaterialId, number: int, start: int, end: int) -> bytes:
     return _CONTEXT.pack(b"kms sealed unit\0", number, start, end) + material.encode()
 
 
-def seal(sealer: Sealer, plain: bytes, bound: bytes) -> tuple[memoryview, bytes]:
-    """The sealed text, as long as ``plain``, and the image of its slot. Raises ``Sealed``."""
-    random = os.urandom(_KEY_BYTES + _NONCE_BYTES)
+def seal(sealer: Sealer, entropy: Entropy, plain: bytes, bound: bytes) -> tuple[memoryview, bytes]:
+    """The sealed text, as long as ``plain``, and the image of its slot. Raises ``Sealed``, and
+    ``LocalFault`` when the random source fails or repeats itself: two units under one key and
+    nonce would show a thief what they differ by."""
+    drawn = entropy.bits(_KEY_BYTES + _NONCE_BYTES)
+    random = bytes(drawn.expose())
+    drawn.wipe()
     key, nonce = random[:_KEY_BYTES], random[_KEY_BYTES:]
     sealed = memoryview(crypto_aead_xchacha20poly1305_ietf_encrypt(plain, bound, nonce, key))
     epoch = sealer.epoch  # Read before wrapping: the slot names the wrapping epoch or an older one.
