@@ -94,7 +94,6 @@ class DevicePair:
                 continue
             different = mood == "different at the two ends" and last
             length = 0 if mood == "empty block" else self.spec.block_bytes
-            event = self._event(name, length, different=different, qber=qber)
             delay = self._random.uniform(0, 50)
             if mood == "late at one end" and last:
                 delay += self._random.uniform(1_000, 60_000)
@@ -104,6 +103,8 @@ class DevicePair:
                 )
             copies = 2 if mood == "delivered twice" else 1
             for _ in range(copies):
+                # Each has bits of its own: what the node has stored, the device wipes.
+                event = self._event(name, length, different=different, qber=qber)
                 self.loop.after_ms(delay, partial(self._ready, name, event))
 
     def _event(self, name: NodeId, length: int, *, different: bool, qber: float) -> BlockArrived:
