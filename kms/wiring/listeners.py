@@ -4,7 +4,7 @@ import structlog
 import trio
 
 from kms.adapters import edge
-from kms.adapters.etsi004_http import etsi004_app
+from kms.adapters.etsi004_http import HotGetKey, etsi004_app
 from kms.adapters.operations import ADMIN_BOUNDS, admin_app, operations_app
 from kms.config import Config
 from kms.ports.admin import Admin
@@ -36,6 +36,7 @@ class Listeners:
             tls=tls,
             log=self._log,
             bounds=edge.Bounds(graceful_s=max(0.1, self._config.stop.grace_s)),
+            hot=HotGetKey(counter, self._log),
             task_status=task_status,
         )
 

@@ -14,17 +14,23 @@ it ends the request's task is cancelled. Nothing is shielded.
 
 from kms.adapters.edge.bounds import Bounds
 from kms.adapters.edge.connection import PEER_DER, PEER_UID, TLSSource
+from kms.adapters.edge.hot import Answer, Handler, HotRoutes
 from kms.adapters.edge.listen import listen_tcp, listen_unix
+from kms.adapters.edge.quiet import place_of
 from kms.adapters.edge.server import EdgeStatistics, Server, serve
 
 __all__ = [
     "PEER_DER",
     "PEER_UID",
+    "Answer",
     "Bounds",
     "EdgeStatistics",
+    "Handler",
+    "HotRoutes",
     "Server",
     "TLSSource",
     "listen_tcp",
     "listen_unix",
+    "place_of",
     "serve",
 ]

@@ -13,6 +13,7 @@ import struct
 import time
 from math import inf
 from typing import Protocol
+from wsgiref.handlers import format_date_time
 
 import trio
 from hypercorn.config import Config
@@ -23,6 +24,7 @@ from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
 from hypercorn.utils import parse_socket_addr
 
 from kms.adapters.edge.bounds import Bounds
+from kms.adapters.edge.hot import Gate, Head, HotRoutes
 from kms.adapters.edge.protocol import OneProtocol
 
 PEER_DER = "kms.peer_der"
@@ -56,6 +58,7 @@ class Connection:
         *,
         bounds: Bounds,
         tls: TLSSource | None,
+        hot: HotRoutes | None,
     ) -> None:
         self.body_bytes_max = bounds.body_bytes_max
         self.peer_der: bytes | None = None
@@ -74,6 +77,9 @@ class Connection:
                 transport, self._tls_context, server_side=True, https_compatible=True
             )
         self._http: OneProtocol
+        self._gate = hot and Gate(hot, body_bytes_max=bounds.body_bytes_max)
+        self.hot = 0
+        """requests answered on the fast way"""
         self._sending = trio.Lock()
         self._reading = trio.CancelScope()
         self._retire_at = trio.current_time() + bounds.connection_s
@@ -178,16 +184,50 @@ class Connection:
         self._reading.deadline = trio.current_time() + self._bounds.header_s
         with self._reading:
             while not self._ended:
-                try:
-                    data = bytes(await self._stream.receive_some(_READ_BYTES))
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                data = await self._receive()
+                if data is None:
                     return
                 if self._idle and data:
                     self._idle = False
                     self._reading.deadline = trio.current_time() + self._bounds.header_s
+                    head = self._gate and self._http.untouched() and self._gate.look(data)
+                    if head:
+                        data = await self._whole(head, data)
+                        if len(data) == head.whole_bytes:
+                            await self._answer(head, data)
+                            continue
                 await self._http.handle(RawData(data))
                 if not data:
                     return
+
+    async def _receive(self) -> bytes | None:
+        """What the client sent; nothing at its end, None when it is gone."""
+        try:
+            return bytes(await self._stream.receive_some(_READ_BYTES))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return None
+
+    async def _whole(self, head: Head, data: bytes) -> bytes:
+        """The request, perhaps with more behind it; or less of it, if the client is gone."""
+        if len(data) < head.whole_bytes:
+            self._reading.deadline = trio.current_time() + self._bounds.receive_s
+        while len(data) < head.whole_bytes and (more := await self._receive()):
+            data += more
+        return data
+
+    async def _answer(self, head: Head, data: bytes) -> None:
+        """A hot request is answered, and the connection awaits the next one."""
+        self.received()
+        answer = await head.handler(self.peer_der, data[head.head_bytes :])
+        self._http.keep_alive_requests += 1
+        self.hot += 1
+        last = self.retiring()
+        await self._send(answer.encoded(date=_date(), last=last))
+        if last:
+            self._early = True
+            self.end()
+        else:
+            await self.handle(Updated(idle=True))
 
     def _speak(self, task_group: TaskGroup) -> OneProtocol:
         peer = self._transport.socket
@@ -240,6 +280,10 @@ class Connection:
 
 def _address(peer: trio.socket.SocketType, name: tuple[str, int]) -> tuple[str, int] | None:
     return parse_socket_addr(peer.family, name)
+
+
+def _date() -> str:
+    return format_date_time(time.time())
 
 
 def _reason(error: BaseException) -> str:

@@ -22,6 +22,7 @@ from structlog.typing import FilteringBoundLogger
 from kms.adapters.edge.bounds import Bounds
 from kms.adapters.edge.connection import Connection, HandshakeFailed, TLSSource
 from kms.adapters.edge.door import Door, Full
+from kms.adapters.edge.hot import HotRoutes
 from kms.adapters.edge.quiet import HypercornLog, QuietLog
 from kms.domain.errors import LocalFault
 
@@ -50,6 +51,8 @@ class EdgeStatistics:
     """connections that ended by an exception; each is a fault of ours or of a library"""
     exhausted: int
     """times the kernel had no file descriptor or memory for a connection"""
+    hot: int
+    """requests answered on the fast way"""
 
 
 class Server:
@@ -63,8 +66,11 @@ class Server:
         tls: TLSSource | None,
         bounds: Bounds,
         log: FilteringBoundLogger,
+        hot: HotRoutes | None = None,
     ) -> None:
-        """``tls`` None: plain HTTP, for loopback and unix sockets only."""
+        """``tls`` None: plain HTTP, for loopback and unix sockets only. ``hot``: what of the
+        application is answered on the fast way."""
+        self._hot = hot
         self._listeners = tuple(listeners)
         self._tls = tls
         self._bounds = bounds
@@ -78,7 +84,7 @@ class Server:
         self._live: set[Connection] = set()
         self._stopping = trio.Event()
         self._accepted = self._refused = self._handshakes_failed = 0
-        self._contained = self._exhausted = 0
+        self._contained = self._exhausted = self._hot_answers = 0
 
     def stop(self) -> None:
         """No new connection is accepted; ``run`` returns when those open are done, or at the
@@ -93,6 +99,7 @@ class Server:
             handshakes_failed=self._handshakes_failed,
             contained=self._contained,
             exhausted=self._exhausted,
+            hot=self._hot_answers + sum(each.hot for each in self._live),
         )
 
     async def run(
@@ -181,6 +188,7 @@ class Server:
                 transport,
                 bounds=self._bounds,
                 tls=self._tls,
+                hot=self._hot,
             )
             self._live.add(connection)
             try:
@@ -189,6 +197,7 @@ class Server:
                     await connection.run()
             finally:
                 self._live.discard(connection)
+                self._hot_answers += connection.hot
 
 
 async def serve(
@@ -198,10 +207,11 @@ async def serve(
     tls: TLSSource | None,
     log: FilteringBoundLogger,
     bounds: Bounds | None = None,
+    hot: HotRoutes | None = None,
     task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serves until ``Server.stop`` or cancellation. Reports the ``Server`` when it listens."""
-    server = Server(app, listeners=listeners, tls=tls, bounds=bounds or Bounds(), log=log)
+    server = Server(app, listeners=listeners, tls=tls, bounds=bounds or Bounds(), log=log, hot=hot)
     await server.run(task_status=task_status)
 
 
