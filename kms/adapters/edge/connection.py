@@ -1,10 +1,12 @@
 """One client's connection: handshake, deadlines, and an end that is always the same.
 
-Rules. The reader's task owns the connection. It reads under one cancel scope whose deadline says
-what is awaited now: a header, a body, the next request, or nothing while a handler thinks. Whoever
-wants the connection to end calls ``end``; the reader then stops, the request's task is cancelled,
-and the stream is closed, each within a bound. The certificate comes from the TLS layer into the
-scope's state, which no header can set.
+Rules. The reader's task owns the connection. It answers hot requests itself (``hot``) and gives
+every other byte to hypercorn. ``_due`` says until when what is awaited now may take: a header, a
+body, the next request, or for ever while a handler thinks; the server looks at it many times a
+second (``watch``), which costs less than a timer that is moved at each step. Whoever wants the
+connection to end calls ``end``; the reader then stops, the request's task is cancelled, and the
+stream is closed, each within a bound. The certificate comes from the TLS layer into the scope's
+state, which no header can set.
 """
 
 import socket
@@ -26,13 +28,12 @@ from hypercorn.utils import parse_socket_addr
 from kms.adapters.edge.bounds import Bounds
 from kms.adapters.edge.hot import Gate, Head, HotRoutes
 from kms.adapters.edge.protocol import OneProtocol
+from kms.adapters.edge.stream import Broken, Stream
 
 PEER_DER = "kms.peer_der"
 """``scope["state"]``: the client's certificate in DER, on TLS listeners"""
 PEER_UID = "kms.peer_uid"
 """``scope["state"]``: the client's user id, on unix sockets"""
-
-_READ_BYTES = 64 * 1024
 
 
 class TLSSource(Protocol):
@@ -66,16 +67,10 @@ class Connection:
         self._config = config
         self._context = context
         self._state = state
-        self._transport = transport
         self._bounds = bounds
         self._tls = tls
         self._tls_context = tls.server_context() if tls is not None else None
-        self._stream: trio.SSLStream[trio.SocketStream] | trio.SocketStream = transport
-        if self._tls_context is not None:
-            # https_compatible: a client that just closes is no fault (it is how HTTP clients end).
-            self._stream = trio.SSLStream(
-                transport, self._tls_context, server_side=True, https_compatible=True
-            )
+        self._stream = Stream(transport)
         self._http: OneProtocol
         self._gate = hot and Gate(hot, body_bytes_max=bounds.body_bytes_max)
         self.hot = 0
@@ -83,8 +78,9 @@ class Connection:
         self._sending = trio.Lock()
         self._reading = trio.CancelScope()
         self._retire_at = trio.current_time() + bounds.connection_s
-        self._send_until = inf
+        self._due = self._send_until = inf
         self._idle = True
+        self._answering = False
         self._early = False
         self._broken = False
         self._told_to_retire = False
@@ -92,18 +88,16 @@ class Connection:
 
     async def handshake(self) -> None:
         """TLS is up and ``peer_der`` is known. Raises ``HandshakeFailed``."""
-        if not isinstance(self._stream, trio.SSLStream):
+        if self._tls_context is None:
             return
         try:
             with trio.fail_after(self._bounds.handshake_s):
-                await self._stream.do_handshake()
-        except (trio.BrokenResourceError, trio.TooSlowError) as error:
+                self.peer_der, ends = await self._stream.handshake(self._tls_context)
+        except (Broken, trio.TooSlowError) as error:
             raise HandshakeFailed(_reason(error)) from error
-        self.peer_der = self._stream.getpeercert(binary_form=True)
-        expires = (self._stream.getpeercert() or {}).get("notAfter")
-        if isinstance(expires, str):
+        if ends:
             # No request begins after the certificate's end, on connections kept open either.
-            left_s = ssl.cert_time_to_seconds(expires) - time.time()
+            left_s = ssl.cert_time_to_seconds(ends) - time.time()
             self._retire_at = min(self._retire_at, trio.current_time() + left_s)
 
     async def run(self) -> None:
@@ -129,9 +123,19 @@ class Connection:
         self._ended = True
         self._reading.cancel()
 
+    def close(self) -> None:
+        """The socket is closed, whatever was under way. Twice is no error."""
+        self._stream.close()
+
+    def watch(self, now: float) -> None:
+        """Called many times a second: what takes too long is over, and so is a hot request whose
+        client hung up (hypercorn's are noticed by the reader)."""
+        if now >= self._due or (self._answering and self._stream.hung_up()):
+            self.end()
+
     def received(self) -> None:
         """The request is whole: the handler may think as long as its own rules allow."""
-        self._reading.deadline = inf
+        self._due = inf
         # A "100 Continue" was no part of the answer.
         self._send_until = inf
 
@@ -155,9 +159,9 @@ class Connection:
             if event.idle and self._told_to_retire:
                 self.end()
             elif event.idle:
-                self._reading.deadline = min(now + self._bounds.idle_s, self._retire_at)
+                self._due = min(now + self._bounds.idle_s, self._retire_at)
             else:
-                self._reading.deadline = now + self._bounds.receive_s
+                self._due = now + self._bounds.receive_s
         elif isinstance(event, Closed):
             self._early = True
             self.end()
@@ -172,16 +176,16 @@ class Connection:
             self._broken = True
             try:
                 with trio.CancelScope(deadline=self._send_until):
-                    await self._stream.send_all(data)
+                    await self._stream.send(data)
                     self._broken = False
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
+            except Broken:
                 pass
         if self._broken:
             self.end()
 
     async def _read(self) -> None:
         """Returns when the client is gone, too slow, or the connection was ended."""
-        self._reading.deadline = trio.current_time() + self._bounds.header_s
+        self._due = trio.current_time() + self._bounds.header_s
         with self._reading:
             while not self._ended:
                 data = await self._receive()
@@ -189,7 +193,7 @@ class Connection:
                     return
                 if self._idle and data:
                     self._idle = False
-                    self._reading.deadline = trio.current_time() + self._bounds.header_s
+                    self._due = trio.current_time() + self._bounds.header_s
                     head = self._gate and self._http.untouched() and self._gate.look(data)
                     if head:
                         data = await self._whole(head, data)
@@ -203,14 +207,14 @@ class Connection:
     async def _receive(self) -> bytes | None:
         """What the client sent; nothing at its end, None when it is gone."""
         try:
-            return bytes(await self._stream.receive_some(_READ_BYTES))
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return await self._stream.receive()
+        except Broken:
             return None
 
     async def _whole(self, head: Head, data: bytes) -> bytes:
         """The request, perhaps with more behind it; or less of it, if the client is gone."""
         if len(data) < head.whole_bytes:
-            self._reading.deadline = trio.current_time() + self._bounds.receive_s
+            self._due = trio.current_time() + self._bounds.receive_s
         while len(data) < head.whole_bytes and (more := await self._receive()):
             data += more
         return data
@@ -218,7 +222,9 @@ class Connection:
     async def _answer(self, head: Head, data: bytes) -> None:
         """A hot request is answered, and the connection awaits the next one."""
         self.received()
+        self._answering = True
         answer = await head.handler(self.peer_der, data[head.head_bytes :])
+        self._answering = False
         self._http.keep_alive_requests += 1
         self.hot += 1
         last = self.retiring()
@@ -230,7 +236,7 @@ class Connection:
             await self.handle(Updated(idle=True))
 
     def _speak(self, task_group: TaskGroup) -> OneProtocol:
-        peer = self._transport.socket
+        peer = self._stream.socket
         state = {**self._state}
         if self.peer_der is not None:
             state[PEER_DER] = self.peer_der
@@ -256,29 +262,12 @@ class Connection:
         try:
             with trio.move_on_after(self._bounds.linger_s):
                 if self._early and not self._broken:
-                    await self._linger()
+                    await self._stream.linger(self._bounds.linger_bytes_max)
         finally:
-            await trio.aclose_forcefully(self._transport)
-
-    async def _linger(self) -> None:
-        """The client has had time to read our answer.
-
-        Closing with unread bytes makes the kernel send a reset, which takes the answer away
-        before the client has read it.
-        """
-        try:
-            await self._transport.send_eof()
-            left = self._bounds.linger_bytes_max
-            while left > 0:
-                data = await self._transport.receive_some(_READ_BYTES)
-                if not data:
-                    return
-                left -= len(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
-            return
+            self.close()
 
 
-def _address(peer: trio.socket.SocketType, name: tuple[str, int]) -> tuple[str, int] | None:
+def _address(peer: socket.socket, name: tuple[str, int]) -> tuple[str, int] | None:
     return parse_socket_addr(peer.family, name)
 
 
@@ -293,6 +282,6 @@ def _reason(error: BaseException) -> str:
         return "too slow"
     if isinstance(cause, ssl.SSLCertVerificationError):
         return cause.verify_message
-    if isinstance(cause, ssl.SSLError):
+    if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
         return cause.reason or "not TLS"
     return "the client hung up"

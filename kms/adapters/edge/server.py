@@ -31,6 +31,8 @@ Listener = trio.abc.Listener[trio.SocketStream]
 # The kernel is out of something; accepting again at once would only spin.
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _EXHAUSTED_PAUSE_S = 0.1
+# How late a deadline may be: some thousand looks a second at the most connections there may be.
+_WATCH_S = 0.05
 # Time for the application's own start-up and shut-down hooks.
 _LIFESPAN_S = 5.0
 
@@ -112,6 +114,7 @@ class Server:
             async with trio.open_nursery() as hooks:
                 await hooks.start(lifespan.handle_lifespan)
                 await lifespan.wait_for_startup()
+                hooks.start_soon(self._watch)
                 async with trio.open_nursery() as connections:
                     async with trio.open_nursery() as acceptors:
                         for listener in self._listeners:
@@ -141,6 +144,14 @@ class Server:
     async def _close_listeners(self) -> None:
         for listener in self._listeners:
             await trio.aclose_forcefully(listener)
+
+    async def _watch(self) -> None:
+        """No connection awaits anything for longer than it may."""
+        while True:
+            await trio.sleep(_WATCH_S)
+            now = trio.current_time()
+            for connection in self._live:
+                connection.watch(now)
 
     async def _accept(self, listener: Listener, connections: trio.Nursery) -> None:
         while True:
@@ -196,6 +207,7 @@ class Server:
                 with self._door.identify(connection.peer_der):
                     await connection.run()
             finally:
+                connection.close()
                 self._live.discard(connection)
                 self._hot_answers += connection.hot
 
