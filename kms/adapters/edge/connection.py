@@ -151,7 +151,7 @@ class Connection:
     async def handle(self, event: Event) -> None:
         """What the protocol wants done with the socket. Sends are whole, or the connection ends."""
         if isinstance(event, RawData):
-            await self._send(event.data)
+            await self._send(memoryview(event.data))
         elif isinstance(event, Updated):
             now = trio.current_time()
             self._idle = event.idle
@@ -166,7 +166,7 @@ class Connection:
             self._early = True
             self.end()
 
-    async def _send(self, data: bytes) -> None:
+    async def _send(self, data: memoryview) -> None:
         async with self._sending:
             if self._broken:
                 return
@@ -219,16 +219,24 @@ class Connection:
             data += more
         return data
 
-    async def _answer(self, head: Head, data: bytes) -> None:
+    async def _answer(self, head: Head, request: bytes) -> None:
         """A hot request is answered, and the connection awaits the next one."""
         self.received()
         self._answering = True
-        answer = await head.handler(self.peer_der, data[head.head_bytes :])
+        answer = await head.handler(self.peer_der, request[head.head_bytes :])
         self._answering = False
         self._http.keep_alive_requests += 1
         self.hot += 1
         last = self.retiring()
-        await self._send(answer.encoded(date=_date(), last=last))
+        data = memoryview(answer.encoded(date=_date(), last=last))
+        try:
+            # Nobody else sends meanwhile, and most answers fit the kernel's buffer.
+            sent = self._stream.send_now(data)
+        except Broken:
+            self.end()
+            return
+        if sent < len(data):
+            await self._send(data[sent:])
         if last:
             self._early = True
             self.end()

@@ -59,11 +59,22 @@ class Stream:
             await trio.lowlevel.checkpoint()
         return data
 
-    async def send(self, data: bytes) -> None:
+    def send_now(self, data: memoryview) -> int:
+        """As many of the bytes as the kernel takes at once are its own. Raises ``Broken``."""
+        sent = 0
+        try:
+            while sent < len(data):
+                sent += self.socket.send(data[sent:])
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            pass
+        except OSError as error:
+            raise Broken from error
+        return sent
+
+    async def send(self, data: memoryview) -> None:
         """All of it is the kernel's. Cancelled or ``Broken``: some of it, perhaps half a record."""
-        rest = memoryview(data)
-        while rest:
-            rest = rest[await self._ready(partial(self.socket.send, rest), wait_writable) :]
+        while data := data[self.send_now(data) :]:
+            await wait_writable(self.socket)
 
     def hung_up(self) -> bool:
         """Whether the client has closed its side, whatever it sent before and we did not read."""
