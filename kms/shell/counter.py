@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable
 from typing import TypeVar
+from uuid import UUID
 
 import trio
 
@@ -26,6 +27,7 @@ from kms.ports.northbound import Overloaded
 from kms.shell.pump import Pump
 
 _R = TypeVar("_R", bound=Reply)
+_NO_NAME = KSID(UUID(int=0))
 
 
 class Counter:
@@ -63,7 +65,9 @@ class Counter:
     async def _ask(self, caller: SAEId, request: Request, expected: type[_R]) -> _R:
         if self._waiting >= limits.REQUESTS_WAITING_MAX:
             raise Overloaded("too many requests wait", hint="try again in a second")
-        fresh = KSID(self._entropy.uuid4())
+        # Only an opening may need a name for a new stream.
+        named = isinstance(request, OpenConnect)
+        fresh = KSID(self._entropy.uuid4()) if named else _NO_NAME
         request_id = next(self._numbers)
         waiter = self._pump.expect_answer(request_id)
         self._waiting += 1
