@@ -15,7 +15,7 @@ from kms.adapters.edge import PEER_DER, Answer, Handler
 from kms.adapters.etsi004_http import answering, faults, reading
 from kms.adapters.etsi004_http.answering import JSON, OCTETS
 from kms.adapters.etsi004_http.openapi import PREFIX
-from kms.adapters.etsi004_http.strict import Malformed, read
+from kms.adapters.etsi004_http.strict import Malformed
 from kms.adapters.identity import caller_of
 from kms.domain.errors import KMSError
 from kms.ports.northbound import Northbound
@@ -60,7 +60,7 @@ class HotGetKey:
     async def _get_key(self, wanted: str, der: bytes | None, body: bytes) -> Answer:
         try:
             caller = caller_of({PEER_DER: der}, self._northbound.is_revoked)
-            asked = reading.get_key(read(body))
+            asked = reading.get_key_again(body)
             return answering.key(await self._northbound.get_key(caller, asked), wanted)
         except Malformed as error:
             return answering.malformed(error)
