@@ -46,7 +46,7 @@ from kms.domain.effects import (
     WipeMaterial,
     Write,
 )
-from kms.domain.errors import AppFault, StoreFault
+from kms.domain.errors import StoreFault
 from kms.domain.events import (
     Asked,
     DeviceChanged,
@@ -71,6 +71,7 @@ from kms.ports.storage import Storage
 from kms.ports.witness import Witness
 from kms.shell.auditruns import in_runs
 from kms.shell.disktime import disk_time
+from kms.shell.waiter import Waiter
 
 _WRITES: Final = (Save, Forget, StoreMaterial, WipeMaterial)
 Fields = dict[str, str | int | float | bool | None]
@@ -94,23 +95,6 @@ class PumpStatistics:
     """in line and in the batch that gathers"""
     waiters: int
     """callers whose answer has not come"""
-
-
-class Waiter:
-    """One caller that waits for the node's answer."""
-
-    def __init__(self) -> None:
-        self.done = trio.Event()
-        self.reply: Reply | None = None
-        self.fault: AppFault | None = None
-
-    def answer(self, reply: Reply) -> None:
-        self.reply = reply
-        self.done.set()
-
-    def fail(self, fault: AppFault) -> None:
-        self.fault = fault
-        self.done.set()
 
 
 class Pump:
