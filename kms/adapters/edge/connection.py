@@ -13,6 +13,7 @@ import socket
 import ssl
 import struct
 import time
+from functools import lru_cache
 from math import inf
 from typing import Protocol
 from wsgiref.handlers import format_date_time
@@ -228,7 +229,7 @@ class Connection:
         self._http.keep_alive_requests += 1
         self.hot += 1
         last = self.retiring()
-        data = memoryview(answer.encoded(date=_date(), last=last))
+        data = memoryview(answer.encoded(date=_date(int(time.time())), last=last))
         try:
             # Nobody else sends meanwhile, and most answers fit the kernel's buffer.
             sent = self._stream.send_now(data)
@@ -279,8 +280,9 @@ def _address(peer: socket.socket, name: tuple[str, int]) -> tuple[str, int] | No
     return parse_socket_addr(peer.family, name)
 
 
-def _date() -> str:
-    return format_date_time(time.time())
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    return format_date_time(second)
 
 
 def _reason(error: BaseException) -> str:
