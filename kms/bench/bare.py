@@ -3,6 +3,7 @@
 What a node reaches of its rate says what everything behind the listener costs.
 """
 
+import os
 from multiprocessing.connection import Connection
 
 import h11
@@ -35,9 +36,14 @@ async def _nothing(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCal
 
 
 def listen(
-    connection: Connection, credentials: Credentials, path: str, answer: edge.Answer
+    connection: Connection,
+    credentials: Credentials,
+    path: str,
+    answer: edge.Answer,
+    cores: set[int],
 ) -> None:
-    """A process: answers POST of ``path`` until it is killed."""
+    """A process, on these cores: answers POST of ``path`` until it is killed."""
+    os.sched_setaffinity(0, cores)
 
     async def run() -> None:
         listeners = await edge.listen_tcp("127.0.0.1", 0)

@@ -98,10 +98,12 @@ def load(
     *,
     marker: bytes,
     seconds: float,
+    answers_max: int,
     begun: Callable[[], None] = lambda: None,
 ) -> Loaded:
-    """A connection for each of ``requests``, with ``contexts`` in turn, asks for so long. ``begun``
-    is called when all are connected. Raises ``BadAnswer`` for an answer without the ``marker``."""
+    """A connection for each of ``requests``, with ``contexts`` in turn, asks for so long, or until
+    so many were answered. ``begun`` is called when all are connected. Raises ``BadAnswer`` for an
+    answer without the ``marker``."""
     askings = [
         _Asking(_connected(port, contexts[number % len(contexts)]), request, marker)
         for number, request in enumerate(requests)
@@ -111,13 +113,18 @@ def load(
         for asking in askings:
             selector.register(asking.stream, selectors.EVENT_READ, asking)
         begun()
-        cpu, began = time.process_time(), time.perf_counter()
+        cpu, began = time.thread_time(), time.perf_counter()
         for asking in askings:
             asking.ask()
+        asked = len(askings)
         for asking, took_ms in _answers(selector, began + seconds):
             waited.append(took_ms)
-            asking.ask()
-        spent_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu
+            if asked < answers_max:
+                asking.ask()
+                asked += 1
+            elif len(waited) == asked:
+                break
+        spent_s, cpu_s = time.perf_counter() - began, time.thread_time() - cpu
     for asking in askings:
         asking.stream.close()
     return Loaded(
