@@ -325,6 +325,7 @@ def _fixed_parts(config: Config) -> dict[str, object]:
     return {
         "node": config.node,
         "etsi004": config.etsi004,
+        "etsi004_tls": config.etsi004_tls,
         "peer": config.peer,
         "operations": config.operations,
         "device": config.device,

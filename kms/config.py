@@ -27,6 +27,7 @@ from kms.toml_file import Address, Fault, Wrong, place
 
 # On the loopback interface until the operator says otherwise.
 _ETSI004 = Address("127.0.0.1", 8443)
+_ETSI004_TLS = Address("127.0.0.1", 25575)
 _PEER = Address("127.0.0.1", 7443)
 _OPERATIONS = Address("127.0.0.1", 9443)
 
@@ -53,9 +54,17 @@ class TLSFiles:
 
 @attrs.frozen(kw_only=True)
 class Etsi004Section:
-    """``[etsi004]``: the applications' interface."""
+    """``[etsi004]``: the applications' interface in HTTP."""
 
     listen: Address = _ETSI004
+
+
+@attrs.frozen(kw_only=True)
+class Etsi004TLSSection:
+    """``[etsi004_tls]``: the applications' interface in ETSI's binary framing."""
+
+    enabled: bool = True
+    listen: Address = _ETSI004_TLS
 
 
 @attrs.frozen(kw_only=True)
@@ -163,6 +172,7 @@ class Config:
     tls: TLSFiles
     network: NetworkSection
     etsi004: Etsi004Section = Etsi004Section()
+    etsi004_tls: Etsi004TLSSection = Etsi004TLSSection()
     peer: PeerSection = PeerSection()
     operations: OperationsSection = OperationsSection()
     link: tuple[LinkSection, ...] = ()
@@ -248,6 +258,8 @@ def _field_faults(config: Config) -> Iterator[Fault]:
         "peer": config.peer.listen,
         "operations": config.operations.listen,
     }
+    if config.etsi004_tls.enabled:
+        listeners["etsi004_tls"] = config.etsi004_tls.listen
     taken: dict[Address, str] = {}
     for table, listen in listeners.items():
         other = taken.setdefault(listen, table)

@@ -21,10 +21,15 @@ _CERTIFICATES_KEPT = 1024
 
 
 def caller_of(state: Mapping[str, object], is_revoked: Callable[[str], bool]) -> SAEId:
-    """The application behind this request. Raises ``Forbidden``, which says what is wrong with
-    the certificate. ``state`` is the ASGI scope's, which the edge alone fills."""
+    """The application behind this HTTP request. Raises ``Forbidden``, which says what is wrong
+    with the certificate. ``state`` is the ASGI scope's, which the edge alone fills."""
     der = state.get(PEER_DER)
-    if not isinstance(der, bytes):
+    return caller_with(der if isinstance(der, bytes) else None, is_revoked)
+
+
+def caller_with(der: bytes | None, is_revoked: Callable[[str], bool]) -> SAEId:
+    """The application that shows this certificate. Raises ``Forbidden``."""
+    if der is None:
         raise Forbidden("the connection has no client certificate", hint="connect with mutual TLS")
     name = sae_of(der)
     if is_revoked(fingerprint(der)):

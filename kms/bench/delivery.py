@@ -15,7 +15,7 @@ from kms.bench.figures import MBIT, Figure, mbit_s
 from kms.bench.network import Network, Pair
 from kms.bench.plan import Plan
 from kms.client import QoS, Stream
-from kms.client.etsi004 import Opened
+from kms.client.outcome import Opened
 from kms.domain.limits import KIB
 
 NAME = "delivery"

@@ -1,4 +1,4 @@
-"""Keys for an application: a client of a node's ETSI GS QKD 004 interface over HTTP.
+"""Keys for an application: a client of a node's ETSI GS QKD 004 interfaces.
 
 ``Client`` runs on trio, ``SyncClient`` needs no event loop; both take the same arguments and raise
 the same errors. docs/client.md begins with an example.

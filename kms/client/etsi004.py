@@ -1,49 +1,33 @@
 """OPEN_CONNECT, GET_KEY and CLOSE of ETSI GS QKD 004 V2.1.1 in HTTP and JSON, as pure functions.
 
-Rules: what a node answers is checked before it is believed: types, ranges, that an index is the
-one asked for and a key as long as was agreed. A wrong key is worse than none. Members we do not
-know are passed over, so that an older client goes on with a newer node.
+Rules: what a node answers is checked before it is believed: types and ranges here, what they mean
+in ``outcome``. Members we do not know are passed over, so that an older client goes on with a newer
+node.
 """
 
 import binascii
 from base64 import b64decode
-from typing import Annotated, Final, NoReturn, TypeVar
+from typing import Annotated, Final, TypeVar
 from uuid import UUID
 
-import attrs
 import msgspec
 from msgspec import Meta, Struct, field
 
 from kms.client.errors import (
-    AnswerLost,
     BadAnswer,
     ClientError,
-    KSIDInUse,
     Malformed,
     MetadataTooSmall,
-    NoConnection,
-    NotEnoughKey,
-    PeerNotConnected,
-    QoSNotMet,
     Refused,
-    TimedOut,
     Unavailable,
 )
-from kms.client.exchange import JSON, MARGIN_S, OCTETS, Answer, Call
+from kms.client.exchange import JSON, OCTETS, Answer, Call
 from kms.client.key import Key
-from kms.domain.limits import TIMEOUT_MAX_MS
+from kms.client.outcome import Opened, checked, fail, opened, patience_s
 from kms.domain.status import QoS, Status
 
 U32 = Annotated[int, Meta(ge=0, lt=2**32)]
 
-_OUTCOMES: Final[dict[int, type[ClientError]]] = {
-    Status.PEER_NOT_CONNECTED_YET: PeerNotConnected,
-    Status.INSUFFICIENT_KEY: NotEnoughKey,
-    Status.PEER_NOT_CONNECTED: PeerNotConnected,
-    Status.NO_QKD_CONNECTION: NoConnection,
-    Status.KSID_IN_USE: KSIDInUse,
-    Status.TIMEOUT: TimedOut,
-}
 _MALFORMED: Final = frozenset({400, 404, 405, 406, 411, 413, 414, 415, 431})
 # What we wait before trying again if the node does not say; and the longest it may say.
 _RETRY_S: Final = 1.0
@@ -93,18 +77,9 @@ class _Refusal(Struct):
     field: str = ""
 
 
-@attrs.frozen(kw_only=True)
-class Opened:
-    """What OPEN_CONNECT came to."""
-
-    ksid: UUID
-    qos: QoS
-    """as it holds, which may be less than was asked for"""
-    peer_connected: bool
-    """the peer application has opened the stream too (status 0); else not yet (status 1)"""
-
-
-def open_connect(source: str, destination: str, qos: QoS | None, ksid: UUID | None) -> Call[Opened]:
+def open_connect(
+    source: str, destination: str, qos: QoS | None, ksid: UUID | None
+) -> Call[Answer, Opened]:
     body: dict[str, object] = {"source": source, "destination": destination}
     if qos is not None:
         # 0 and '' leave the choice to the node, as absent members do.
@@ -125,14 +100,7 @@ def open_connect(source: str, destination: str, qos: QoS | None, ksid: UUID | No
     def read(answer: Answer) -> Opened:
         reply = _json(answer, _Open)
         held = _qos(reply.qos or _QoS())
-        if reply.status == Status.QOS_NOT_MET:
-            raise QoSNotMet(reply.message, held)
-        if reply.status not in (Status.SUCCESS, Status.PEER_NOT_CONNECTED_YET):
-            _fail(reply.status, reply.message)
-        if reply.Key_stream_ID is None or ksid not in (None, reply.Key_stream_ID):
-            raise BadAnswer("the answer names another Key_stream_ID, or none")
-        connected = reply.status == Status.SUCCESS
-        return Opened(ksid=reply.Key_stream_ID, qos=held, peer_connected=connected)
+        return opened(reply.status, reply.message, held, reply.Key_stream_ID, asked=ksid)
 
     return Call(
         function="open_connect",
@@ -143,7 +111,9 @@ def open_connect(source: str, destination: str, qos: QoS | None, ksid: UUID | No
     )
 
 
-def get_key(ksid: UUID, qos: QoS, index: int | None, metadata_size: int | None) -> Call[Key]:
+def get_key(
+    ksid: UUID, qos: QoS, index: int | None, metadata_size: int | None
+) -> Call[Answer, Key]:
     body: dict[str, object] = {"Key_stream_ID": str(ksid)}
     if index is not None:
         body["index"] = index
@@ -151,12 +121,7 @@ def get_key(ksid: UUID, qos: QoS, index: int | None, metadata_size: int | None) 
         body["Metadata"] = {"Metadata_size": metadata_size}
 
     def read(answer: Answer) -> Key:
-        key = _key(answer)
-        if index not in (None, key.index):
-            _drop(key, f"asked for index {index}, got {key.index}")
-        if not len(key) or qos.key_chunk_size not in (0, len(key)):
-            _drop(key, f"a key of {len(key)} bytes, agreed were {qos.key_chunk_size}")
-        return key
+        return checked(_key(answer), index=index, qos=qos)
 
     return Call(
         function="get_key",
@@ -167,11 +132,11 @@ def get_key(ksid: UUID, qos: QoS, index: int | None, metadata_size: int | None) 
     )
 
 
-def close(ksid: UUID, qos: QoS) -> Call[None]:
+def close(ksid: UUID, qos: QoS) -> Call[Answer, None]:
     def read(answer: Answer) -> None:
         reply = _json(answer, _Close)
         if reply.status != Status.SUCCESS:
-            _fail(reply.status, reply.message)
+            fail(reply.status, reply.message)
 
     return Call(
         function="close",
@@ -179,16 +144,6 @@ def close(ksid: UUID, qos: QoS) -> Call[None]:
         patience_s=patience_s(qos.timeout),
         read=read,
     )
-
-
-def patience_s(timeout_ms: int) -> float:
-    """How long an answer may take: the stream's Timeout, 0 for unknown, and the way."""
-    return min(timeout_ms or TIMEOUT_MAX_MS, TIMEOUT_MAX_MS) / 1000 + MARGIN_S
-
-
-def no_answer(call: Call[object]) -> AnswerLost:
-    """What to raise when patience ends."""
-    return AnswerLost(f"{call.function}: no answer within {call.patience_s:g} s")
 
 
 def _key(answer: Answer) -> Key:
@@ -202,21 +157,12 @@ def _key(answer: Answer) -> Key:
     if reply.status == Status.METADATA_SIZE_INSUFFICIENT:
         raise MetadataTooSmall(reply.message, reply.metadata.Metadata_size)
     if reply.status != Status.SUCCESS:
-        _fail(reply.status, reply.message)
+        fail(reply.status, reply.message)
     return Key(
         index=reply.index,
         bits=bytearray(_base64(reply.Key_buffer)),
         metadata=reply.metadata.Metadata_buffer.encode(),
     )
-
-
-def _drop(key: Key, reason: str) -> NoReturn:
-    key.wipe()
-    raise BadAnswer(reason)
-
-
-def _fail(status: int, message: str) -> NoReturn:
-    raise _OUTCOMES.get(status, BadAnswer)(message or f"status {status}")
 
 
 def _json(answer: Answer, shape: type[_Read]) -> _Read:

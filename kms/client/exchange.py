@@ -33,6 +33,7 @@ CONNECTIONS_MAX: Final = 8
 OCTETS: Final = "application/octet-stream"
 JSON: Final = "application/json"
 
+A_contra = TypeVar("A_contra", contravariant=True)
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -81,14 +82,24 @@ class Answer:
 
 
 @attrs.frozen(kw_only=True, repr=False)
-class Call(Generic[T_co]):
+class Call(Generic[A_contra, T_co]):
     """One function: what to send, how long to wait, how to read the answer."""
 
     function: str
     body: bytes
     patience_s: float
-    read: Callable[[Answer], T_co]
+    read: Callable[[A_contra], T_co]
     accept: str = JSON
+    """of HTTP: media types"""
+
+
+def ended(*, used: bool) -> AnswerLost:
+    """What to raise when the connection ends before the answer does. ``used``: an answer, or a
+    part of one, has come over it."""
+    if used:
+        return AnswerLost("the connection ended before the answer did")
+    # A node that refuses a certificate closes, and in TLS 1.3 only now. We cannot tell.
+    return AnswerLost("closed without an answer; perhaps our certificate is not accepted")
 
 
 class Exchange:
@@ -101,7 +112,7 @@ class Exchange:
         self.used = False
         """an answer has come over it"""
 
-    def request(self, call: Call[object]) -> bytes:
+    def request(self, call: Call[Answer, object]) -> bytes:
         """The bytes to send."""
         self._answer = None
         head = h11.Request(
@@ -140,7 +151,7 @@ class Exchange:
                     raise BadAnswer("bytes after the answer")
         except h11.RemoteProtocolError as error:
             if not data:
-                raise self._ended() from error
+                raise ended(used=self.used or self._answer is not None) from error
             raise BadAnswer(f"not HTTP: {error}") from error
 
     def _take(self, event: h11.Event) -> None:
@@ -158,13 +169,7 @@ class Exchange:
             if len(self._answer.body) > ANSWER_BYTES_MAX:
                 raise BadAnswer(f"an answer of more than {ANSWER_BYTES_MAX} bytes")
         elif not isinstance(event, h11.InformationalResponse):
-            raise self._ended()
-
-    def _ended(self) -> AnswerLost:
-        if self.used or self._answer is not None:
-            return AnswerLost("the connection ended before the answer did")
-        # A node that refuses a certificate closes, and in TLS 1.3 only now. We cannot tell.
-        return AnswerLost("closed without an answer; perhaps our certificate is not accepted")
+            raise ended(used=self.used or self._answer is not None)
 
     def _complete(self) -> Answer:
         assert self._answer is not None, "h11 gives the head first"

@@ -3,14 +3,14 @@
 import select
 import ssl
 
-from kms.adapters.tls import HTTP_1_1, Checks, Credentials, CurrentTLS, uri_sans
+from kms.adapters.tls import Checks, Credentials, CurrentTLS, uri_sans
 from kms.client.errors import AnswerLost, Unreachable, WrongServer
 
 
-def tls(credentials: Credentials, node: str | None) -> CurrentTLS:
+def tls(credentials: Credentials, node: str | None, alpn: tuple[str, ...]) -> CurrentTLS:
     """TLS for a node known by its name, or by the host name if ``node`` is None."""
     checks = Checks.HOST_NAME if node is None else Checks.URI
-    return CurrentTLS(credentials, alpn=HTTP_1_1, checks=checks)
+    return CurrentTLS(credentials, alpn=alpn, checks=checks)
 
 
 def prove(der: bytes | None, node: str | None) -> None:

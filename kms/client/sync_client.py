@@ -8,24 +8,23 @@ import ssl
 import threading
 import time
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 from uuid import UUID
 
 import attrs
 
 from kms.adapters.tls import Credentials
-from kms.client import etsi004, reach
+from kms.client import reach
 from kms.client.exchange import (
     CONNECT_S,
     CONNECTIONS_MAX,
     IDLE_S,
     RECEIVE_BYTES,
-    Address,
-    Answer,
     Call,
-    Exchange,
 )
+from kms.client.interface import Connected, interface_at
 from kms.client.key import Key
+from kms.client.outcome import Opened, no_answer
 from kms.domain.status import QoS
 
 _T = TypeVar("_T")
@@ -34,7 +33,7 @@ _T = TypeVar("_T")
 @attrs.define(eq=False)
 class _Connection:
     socket: ssl.SSLSocket
-    exchange: Exchange
+    exchange: Connected
     idle_since: float = 0.0
 
     def close(self) -> None:
@@ -52,12 +51,13 @@ class SyncClient:
         node: str | None = None,
         connections_max: int = CONNECTIONS_MAX,
     ) -> None:
-        """``node``: the server has to prove ``kms:<node>``; without it, its host name.
+        """``url``: https for HTTP, tls for frames (``interface``). ``node``: the server has to
+        prove ``kms:<node>``; without it, its host name.
 
         Connects to nothing yet. Raises ``ValueError`` for the URL, ``LocalFault`` for a file.
         """
-        self._address = Address.parse(url)
-        self._tls = reach.tls(credentials, node)
+        self._interface = interface_at(url)
+        self._tls = reach.tls(credentials, node, self._interface.alpn)
         self._node = node
         self._limit = threading.BoundedSemaphore(connections_max)
         self._lock = threading.Lock()
@@ -74,7 +74,9 @@ class SyncClient:
     ) -> "SyncStream":
         """A stream between the two applications. Without ``ksid`` the node makes one and returns
         at once; tell it to the peer application. With one, returns when the peer is there."""
-        return SyncStream(self, self._call(etsi004.open_connect(source, destination, qos, ksid)))
+        return SyncStream(
+            self, self._call(self._interface.open_connect(source, destination, qos, ksid))
+        )
 
     def join(
         self, ksid: UUID, *, source: str, destination: str, qos: QoS | None = None
@@ -106,7 +108,7 @@ class SyncClient:
     ) -> None:
         self.close()
 
-    def _call(self, call: Call[_T]) -> _T:
+    def _call(self, call: Call[Any, _T]) -> _T:
         with self._limit:
             if self._closed:
                 raise ValueError("the client is closed")
@@ -119,7 +121,7 @@ class SyncClient:
             self._keep(connection)
         return call.read(answer)
 
-    def _exchange(self, connection: _Connection, call: Call[object]) -> Answer:
+    def _exchange(self, connection: _Connection, call: Call[Any, object]) -> object:
         deadline = time.monotonic() + call.patience_s
         tls, exchange = connection.socket, connection.exchange
         try:
@@ -134,7 +136,7 @@ class SyncClient:
                 answer = exchange.receive(tls.recv(RECEIVE_BYTES))
             return answer
         except TimeoutError:
-            raise etsi004.no_answer(call) from None
+            raise no_answer(call) from None
         except OSError as error:  # also ssl.SSLError
             if not exchange.used and reach.refused_us(error):
                 raise reach.unreachable(error) from error
@@ -164,7 +166,7 @@ class SyncClient:
     def _connect(self) -> _Connection:
         try:
             transport = socket.create_connection(
-                (self._address.host, self._address.port), timeout=CONNECT_S
+                (self._interface.host, self._interface.port), timeout=CONNECT_S
             )
         except (OSError, UnicodeError) as error:
             raise reach.unreachable(error) from error
@@ -172,7 +174,7 @@ class SyncClient:
             transport.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             # The wrapped socket owns the connection from here on, or closes it.
             tls = self._tls.client_context().wrap_socket(
-                transport, server_hostname=self._address.host
+                transport, server_hostname=self._interface.host
             )
         except OSError as error:  # also ssl.SSLError
             transport.close()
@@ -182,13 +184,13 @@ class SyncClient:
         except BaseException:  # WrongServer and KeyboardInterrupt
             tls.close()
             raise
-        return _Connection(tls, Exchange(self._address))
+        return _Connection(tls, self._interface.connected())
 
 
 class SyncStream:
     """A key stream: the same keys, under the same indices, for both applications."""
 
-    def __init__(self, client: SyncClient, opened: etsi004.Opened) -> None:
+    def __init__(self, client: SyncClient, opened: Opened) -> None:
         """Of ``SyncClient.open`` and ``SyncClient.join``."""
         self._client = client
         self.ksid = opened.ksid
@@ -204,8 +206,10 @@ class SyncStream:
         Each key is delivered once. ``metadata_size``: bytes wanted at most; 0 none, None whatever
         there is.
         """
-        return self._client._call(etsi004.get_key(self.ksid, self.qos, index, metadata_size))
+        return self._client._call(
+            self._client._interface.get_key(self.ksid, self.qos, index, metadata_size)
+        )
 
     def close(self) -> None:
         """This end is closed at the node; the peer may still read what was made for it."""
-        self._client._call(etsi004.close(self.ksid, self.qos))
+        self._client._call(self._client._interface.close(self.ksid, self.qos))

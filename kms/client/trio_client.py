@@ -7,26 +7,25 @@ connection and touches nothing else.
 """
 
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 from uuid import UUID
 
 import attrs
 import trio
 
 from kms.adapters.tls import Credentials
-from kms.client import etsi004, reach
+from kms.client import reach
 from kms.client.errors import Unreachable
 from kms.client.exchange import (
     CONNECT_S,
     CONNECTIONS_MAX,
     IDLE_S,
     RECEIVE_BYTES,
-    Address,
-    Answer,
     Call,
-    Exchange,
 )
+from kms.client.interface import Connected, interface_at
 from kms.client.key import Key
+from kms.client.outcome import Opened, no_answer
 from kms.domain.status import QoS
 
 _T = TypeVar("_T")
@@ -35,7 +34,7 @@ _T = TypeVar("_T")
 @attrs.define(eq=False)
 class _Connection:
     stream: trio.SSLStream[trio.SocketStream]
-    exchange: Exchange
+    exchange: Connected
     idle_since: float = 0.0
 
     async def close(self) -> None:
@@ -53,12 +52,13 @@ class Client:
         node: str | None = None,
         connections_max: int = CONNECTIONS_MAX,
     ) -> None:
-        """``node``: the server has to prove ``kms:<node>``; without it, its host name.
+        """``url``: https for HTTP, tls for frames (``interface``). ``node``: the server has to
+        prove ``kms:<node>``; without it, its host name.
 
         Connects to nothing yet. Raises ``ValueError`` for the URL, ``LocalFault`` for a file.
         """
-        self._address = Address.parse(url)
-        self._tls = reach.tls(credentials, node)
+        self._interface = interface_at(url)
+        self._tls = reach.tls(credentials, node, self._interface.alpn)
         self._node = node
         self._limit = trio.CapacityLimiter(connections_max)
         self._idle: list[_Connection] = []
@@ -74,7 +74,7 @@ class Client:
     ) -> "Stream":
         """A stream between the two applications. Without ``ksid`` the node makes one and returns
         at once; tell it to the peer application. With one, returns when the peer is there."""
-        opened = await self._call(etsi004.open_connect(source, destination, qos, ksid))
+        opened = await self._call(self._interface.open_connect(source, destination, qos, ksid))
         return Stream(self, opened)
 
     async def join(
@@ -105,7 +105,7 @@ class Client:
     ) -> None:
         await self.aclose()
 
-    async def _call(self, call: Call[_T]) -> _T:
+    async def _call(self, call: Call[Any, _T]) -> _T:
         async with self._limit:
             if self._closed:
                 raise trio.ClosedResourceError("the client is closed")
@@ -115,7 +115,7 @@ class Client:
                     answer = await self._exchange(connection, call)
             except trio.TooSlowError:
                 await connection.close()
-                raise etsi004.no_answer(call) from None
+                raise no_answer(call) from None
             except BaseException:  # also Cancelled: what is half said cannot be used again
                 await connection.close()
                 raise
@@ -126,7 +126,7 @@ class Client:
                 await connection.close()
         return call.read(answer)
 
-    async def _exchange(self, connection: _Connection, call: Call[object]) -> Answer:
+    async def _exchange(self, connection: _Connection, call: Call[Any, object]) -> object:
         stream, exchange = connection.stream, connection.exchange
         try:
             await stream.send_all(exchange.request(call))
@@ -155,13 +155,13 @@ class Client:
     async def _connect(self) -> _Connection:
         try:
             # trio sets TCP_NODELAY.
-            transport = await trio.open_tcp_stream(self._address.host, self._address.port)
+            transport = await trio.open_tcp_stream(self._interface.host, self._interface.port)
         except (OSError, UnicodeError) as error:
             raise reach.unreachable(error) from error
         stream = trio.SSLStream(
             transport,
             self._tls.client_context(),
-            server_hostname=self._address.host,
+            server_hostname=self._interface.host,
             https_compatible=True,
         )
         try:
@@ -173,13 +173,13 @@ class Client:
         except BaseException:  # WrongServer and Cancelled
             await trio.aclose_forcefully(stream)
             raise
-        return _Connection(stream, Exchange(self._address))
+        return _Connection(stream, self._interface.connected())
 
 
 class Stream:
     """A key stream: the same keys, under the same indices, for both applications."""
 
-    def __init__(self, client: Client, opened: etsi004.Opened) -> None:
+    def __init__(self, client: Client, opened: Opened) -> None:
         """Of ``Client.open`` and ``Client.join``."""
         self._client = client
         self.ksid = opened.ksid
@@ -195,9 +195,9 @@ class Stream:
         Each key is delivered once. Cancellation may lose the key at this end, as ``AnswerLost``
         says. ``metadata_size``: bytes wanted at most; 0 none, None whatever there is.
         """
-        call = etsi004.get_key(self.ksid, self.qos, index, metadata_size)
+        call = self._client._interface.get_key(self.ksid, self.qos, index, metadata_size)
         return await self._client._call(call)
 
     async def close(self) -> None:
         """This end is closed at the node; the peer may still read what was made for it."""
-        await self._client._call(etsi004.close(self.ksid, self.qos))
+        await self._client._call(self._client._interface.close(self.ksid, self.qos))

@@ -37,6 +37,7 @@ class NodeFiles:
     name: NodeId
     directory: Path
     etsi004_port: int
+    etsi004_tls_port: int
     peer_port: int
     operations_port: int
 
@@ -47,6 +48,10 @@ class NodeFiles:
     @property
     def etsi004_url(self) -> str:
         return f"https://{HOST}:{self.etsi004_port}"
+
+    @property
+    def etsi004_tls(self) -> str:
+        return f"{HOST}:{self.etsi004_tls_port}"
 
     @property
     def operations_url(self) -> str:
@@ -81,14 +86,15 @@ def lay_out(
     one, other = sorted(NodeId(name) for name in names)
     certificates = directory / "pki"
     ca = pki.create_ca(certificates)
-    ports = free_ports(8)
+    ports = free_ports(10)
     nodes = tuple(
         NodeFiles(
             name=name,
             directory=directory / name,
-            etsi004_port=ports[3 * number],
-            peer_port=ports[3 * number + 1],
-            operations_port=ports[3 * number + 2],
+            etsi004_port=ports[4 * number],
+            etsi004_tls_port=ports[4 * number + 1],
+            peer_port=ports[4 * number + 2],
+            operations_port=ports[4 * number + 3],
         )
         for number, name in enumerate((one, other))
     )
@@ -110,7 +116,7 @@ def lay_out(
     ksid, seed = str(uuid4()), secrets.token_hex(32)
     devices = tuple(
         DeviceFiles(
-            node=node.name, config=directory / f"device-{node.name}.toml", port=ports[6 + number]
+            node=node.name, config=directory / f"device-{node.name}.toml", port=ports[8 + number]
         )
         for number, node in enumerate(nodes)
     )
@@ -130,6 +136,7 @@ def describe(site: Site) -> dict[str, object]:
             {
                 "name": node.name,
                 "etsi004_url": node.etsi004_url,
+                "etsi004_tls": node.etsi004_tls,
                 "operations_url": node.operations_url,
                 "config": str(node.config),
             }
@@ -199,6 +206,7 @@ def _write_node(
                 "ca": str(files.ca),
             },
             "etsi004": {"listen": f"{HOST}:{node.etsi004_port}"},
+            "etsi004_tls": {"listen": node.etsi004_tls},
             "peer": {"listen": f"{HOST}:{node.peer_port}"},
             "operations": {"listen": f"{HOST}:{node.operations_port}"},
             "network": {"file": str(certificates.parent / "network.toml")},

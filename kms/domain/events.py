@@ -144,13 +144,14 @@ class PeerLost:
 class Asked:
     """An application asks. ``caller`` is its certificate's URI SAN, never what a body said.
 
-    ``fresh``: a UUID version 4 for a stream that has no KSID yet. Answered exactly once.
+    ``fresh``: a random UUID version 4 for a request that ``wants_name``, out of which the node
+    makes the name. Answered exactly once.
     """
 
     request_id: int
     caller: SAEId
     request: Request
-    fresh: KSID
+    fresh: KSID | None = None
 
 
 @attrs.frozen(kw_only=True)

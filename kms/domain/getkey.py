@@ -49,6 +49,11 @@ class Reading:
         if stream is None or not self._reads(stream, event):
             self._refuse(event, Status.PEER_NOT_CONNECTED, UNKNOWN, out)
             return
+        most = request.chunk_bytes_max
+        if most is not None and stream.chunk_bytes > most:
+            message = f"this interface carries {most} octets, a chunk has {stream.chunk_bytes}"
+            self._refuse(event, Status.NO_QKD_CONNECTION, message, out)
+            return
         timeout_ms = stream.record.qos.timeout
         joined = stream.record.remote_joined
         patience_ms = timeout_ms if joined else min(timeout_ms, limits.JOIN_UNDER_WAY_MS)

@@ -8,6 +8,10 @@ go on.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from hashlib import blake2b
+from uuid import UUID
+
+import attrs
 
 from kms.domain import standing
 from kms.domain.effects import BlockStored, Effect
@@ -33,7 +37,7 @@ from kms.domain.generation import Generation
 from kms.domain.link import Link
 from kms.domain.linkmemory import LinkSettings
 from kms.domain.moment import Moment
-from kms.domain.names import DeviceId, LinkId, NodeId, SecretId, link_id
+from kms.domain.names import KSID, DeviceId, LinkId, NodeId, SecretId, link_id
 from kms.domain.outbox import Outbox
 from kms.domain.records import (
     BlockRecord,
@@ -52,8 +56,8 @@ RESTORED = "this end was put back to an old copy, and burnt what it held"
 """Why a link waits for a secret after ``Way.BURN``."""
 
 
-# Of the random name that each start brings.
-_PROCESS_DIGITS = 7
+# Of a process's digest, in its number.
+_PROCESS_BYTES = 4
 
 
 class Node:
@@ -70,7 +74,7 @@ class Node:
         self.device_faults: dict[DeviceId, str] = {}
         kept = list(records)
         self.generation = Generation(node, kept)
-        self._process = 0
+        self._process = b""
         self._ticked_ms = 0
         self.standing: standing.Gate | None = None
         """who answers while the node stands (docs/operations.md); None when it does not"""
@@ -117,7 +121,7 @@ class Node:
             return
         match event:
             case Asked():
-                self.streams.asked(event, out)
+                self.streams.asked(self._named(event), out)
             case HungUp():
                 self.streams.hung_up(event, out)
             case PeerFrame(session=session, data=data):
@@ -160,8 +164,15 @@ class Node:
         self.links[link.link] = link
         return link
 
+    def _named(self, event: Asked) -> Asked:
+        """A stream's name is not left to chance alone: no process had the number twice."""
+        if event.fresh is None:
+            return event
+        name = _digest(self._process, event.request_id, event.fresh)
+        return attrs.evolve(event, fresh=KSID(UUID(bytes=name, version=4)))
+
     def _started(self, event: Started, out: Outbox) -> None:
-        self._process = int(event.fresh[-_PROCESS_DIGITS:] or "0", 16)
+        self._process = _digest(self.node, event.fresh, out.now.wall_ms, out.now.mono_ms)
         if event.watched:
             found = self.generation.judge(attestation=event.attestation, trouble=event.trouble)
             self.generation.watch(event.fresh)
@@ -178,8 +189,10 @@ class Node:
             link.started(self._number(), out)
 
     def _number(self) -> int:
-        """Of this process. A copy of the store counts the same starts: chance tells them apart."""
-        return self.generation.boot << 4 * _PROCESS_DIGITS | self._process
+        """Of this process. A copy of the store counts the same starts: chance and the time of the
+        start tell them apart, so that a random source which repeats itself does no harm."""
+        process = int.from_bytes(self._process[-_PROCESS_BYTES:])
+        return self.generation.boot << 8 * _PROCESS_BYTES | process
 
     # ---- an old store -------------------------------------------------------------------
 
@@ -342,3 +355,8 @@ def _restore(link: Link, records: Sequence[Record]) -> None:
         [each for each in records if isinstance(each, PadRecord)],
         sorted(blocks, key=lambda each: -1 if each.seq is None else each.seq),
     )
+
+
+def _digest(*parts: object) -> bytes:
+    """16 bytes."""
+    return blake2b(repr(parts).encode(), digest_size=16).digest()

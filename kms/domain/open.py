@@ -53,6 +53,7 @@ class Opening:
             self._forbid(event, "the caller does not live at this node", out)
             return
         ksid = request.ksid or event.fresh
+        assert ksid is not None, "a request that wants a name brings one"
         stream = self._register.streams.get(ksid)
         if ksid in self._register.tombstones:
             message = "the stream of this Key_stream_ID is closed"

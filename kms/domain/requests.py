@@ -26,11 +26,14 @@ class GetKey:
     """GET_KEY. ``index`` None: the next chunk this side has not read.
 
     ``metadata_size``: bytes the caller offers for metadata; 0 none wanted, None no limit.
+    ``chunk_bytes_max``: what the caller's interface can carry; a stream of larger chunks, opened
+    through another interface, is refused, and nothing of it is lost. None no limit.
     """
 
     ksid: KSID
     index: int | None = None
     metadata_size: int | None = None
+    chunk_bytes_max: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -74,3 +77,8 @@ class CloseReply:
 
 Request = OpenConnect | GetKey | Close
 Reply = OpenReply | KeyReply | CloseReply
+
+
+def wants_name(request: Request) -> bool:
+    """Whether the KMS has to name the stream: all other requests need no randomness."""
+    return isinstance(request, OpenConnect) and request.ksid is None

@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Callable
 from typing import TypeVar
-from uuid import UUID
 
 import trio
 
@@ -19,6 +18,7 @@ from kms.domain.requests import (
     OpenReply,
     Reply,
     Request,
+    wants_name,
 )
 from kms.domain.statistics import Latencies
 from kms.ports.entropy import Entropy
@@ -26,7 +26,6 @@ from kms.ports.northbound import Overloaded
 from kms.shell.pump import Pump
 
 _R = TypeVar("_R", bound=Reply)
-_NO_NAME = KSID(UUID(int=0))
 
 
 class Counter:
@@ -62,9 +61,8 @@ class Counter:
     async def _ask(self, caller: SAEId, request: Request, expected: type[_R]) -> _R:
         if self._waiting >= limits.REQUESTS_WAITING_MAX:
             raise Overloaded("too many requests wait", hint="try again in a second")
-        # Only an opening may need a name for a new stream.
-        named = isinstance(request, OpenConnect)
-        fresh = KSID(self._entropy.uuid4()) if named else _NO_NAME
+        # A source of randomness that fails refuses new streams; those that stand are served.
+        fresh = KSID(self._entropy.uuid4()) if wants_name(request) else None
         request_id = next(self._numbers)
         waiter = self._pump.expect_answer(request_id)
         self._waiting += 1

@@ -186,8 +186,7 @@ class Pair:
                 then(outcome)
 
         site = self.simulation.sites[party.site]
-        fresh = self._uuid()
-        party.under_way = site.ask(party.sae, request, fresh, answered)
+        party.under_way = site.ask(party.sae, request, answered)
         if party.under_way is None:
             # Nothing listens there: tried again, as a program would.
             self._later(self._random.uniform(1_000, 3_000), lambda: answered(None))
@@ -206,13 +205,11 @@ class Pair:
         site = self.simulation.sites[party.site]
         others = [each for each in self.simulation.applications.pairs if each is not self]
         ksid = self._random.choice(others).parties[0].ksid if others else None
-        ksid = ksid if ksid and self._random.random() < 0.7 else KSID(self._uuid())
+        if ksid is None or self._random.random() >= 0.7:
+            ksid = KSID(UUID(int=self._random.getrandbits(128), version=4))
         rude: list[Request] = [GetKey(ksid=ksid), Close(ksid=ksid), GetKey(ksid=ksid, index=3)]
         self.simulation.fired("application: asked for another's stream")
-        site.ask(party.sae, self._random.choice(rude), self._uuid(), lambda outcome: None)
-
-    def _uuid(self) -> UUID:
-        return UUID(int=self._random.getrandbits(128), version=4)
+        site.ask(party.sae, self._random.choice(rude), lambda outcome: None)
 
 
 def _comes_later(reply: KeyReply) -> bool:

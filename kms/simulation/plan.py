@@ -2,7 +2,8 @@
 
 Theory of operation. Swarm testing (Groce et al., ISSTA 2012): each storm has some kinds of fault
 and not others, so that no kind hides what another one would have found. A storm of eleven minutes
-is followed by a calm of four, in which nothing new goes wrong.
+is followed by a calm of four, in which nothing new goes wrong. Each kind draws from a generator of
+its own: another kind, or another rate of one, leaves the times of all others alone.
 """
 
 import random
@@ -22,13 +23,13 @@ _SHARE: Final = (0.2, 0.4, 0.7)
 
 def drawn(seed: int, hours: float, topology: Topology) -> list[Fault]:
     """The plan of this seed, in the order of time."""
-    lots = random.Random(f"{seed}/plan")
     faults: list[Fault] = []
     for act in range(acts(hours)):
-        share = lots.choice(_SHARE)
+        share = random.Random(f"{seed}/plan/{act}").choice(_SHARE)
         begins = act * ACT_MS + (QUIET_START_MS if act == 0 else 0)
         ends = act * ACT_MS + STORM_MS
         for kind in ALL:
+            lots = random.Random(f"{seed}/plan/{act}/{kind.__name__}")
             if lots.random() < share:
                 faults += _of_kind(kind, begins, ends, lots, topology)
     return sorted(faults, key=lambda fault: fault.at_ms)

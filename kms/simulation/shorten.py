@@ -68,6 +68,7 @@ def playbook(topology: Topology, failed: Result, hours: float, faults: Sequence[
 from kms.simulation.faults.clocks import *
 from kms.simulation.faults.devices import *
 from kms.simulation.faults.disks import *
+from kms.simulation.faults.entropy import *
 from kms.simulation.faults.processes import *
 from kms.simulation.faults.wires import *
 from kms.simulation.run import run

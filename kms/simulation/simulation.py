@@ -26,7 +26,7 @@ from kms.simulation.disk import Disk
 from kms.simulation.loop import Loop
 from kms.simulation.network import Network
 from kms.simulation.operator import Operator
-from kms.simulation.site import Site, State
+from kms.simulation.site import RESTART_MS, Site, State
 from kms.simulation.topology import Topology
 from kms.simulation.trace import Trace
 
@@ -139,7 +139,7 @@ class Simulation:
         """The store failed: the process ends, as the real one does; its supervisor starts it."""
         self.fired(why)
         site.stop(why)
-        self.start_later(site, 2_000)
+        self.start_later(site, RESTART_MS)
 
     def start_later(self, site: Site, delay_ms: float) -> None:
         """Its supervisor starts the process again, unless it runs by then."""
@@ -155,6 +155,7 @@ class Simulation:
         clone = self.sites[place] = self._new_site(site.name, place)
         clone.disk, clone.journal = site.disk.copy(), list(site.journal)
         clone.witness = site.witness
+        clone.entropy.be_like(site.entropy)
         self.watch.tell("restored", clone)
         clone.start()
         return clone
@@ -172,8 +173,11 @@ class Simulation:
         del copies[:-COPIES_MAX]
 
     def can_restore(self, site: Site) -> bool:
-        """Whether there is a copy, and a process to end."""
-        return site.running and bool(self._copies.get(site.name))
+        """Whether there is a copy, and a process to end. Not beside a neighbour's clone, which is
+        an old copy as well: then nobody who is asked knows what both forgot."""
+        cloned = {each.name for each in self.sites.values() if each.place != each.name}
+        alone = cloned.isdisjoint(self.topology.neighbours(site.name))
+        return site.running and alone and bool(self._copies.get(site.name))
 
     def restore(self, site: Site, which: float, *, slots: bool, both: bool = False) -> bool:
         """The process ends, and starts on one of the copies; False when there is none.

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 import attrs
 
@@ -25,22 +24,25 @@ from kms.domain.linkmemory import LinkSettings
 from kms.domain.moment import Moment
 from kms.domain.names import KSID, NodeId, SAEId
 from kms.domain.node import Node
-from kms.domain.requests import Reply, Request
+from kms.domain.requests import Reply, Request, wants_name
 from kms.simulation.checker import Violation
+from kms.simulation.clock import Clock
 from kms.simulation.disk import Disk, DiskError, Health
+from kms.simulation.entropy import Entropy, EntropyError
 from kms.simulation.network import AlteredFrame
 from kms.simulation.outputs import DURABLE, carry_out
 
 if TYPE_CHECKING:
     from kms.simulation.simulation import Simulation
 
-WALL_MS = 1_700_000_000_000
 # From an arrival to the batch that takes it, on an idle processor.
 BATCH_US = 50
 # One commit of a healthy disk.
 COMMIT_US = 500
 # The real shell ticks each 100 ms; deadlines of streams are met exactly all the same.
 TICK_MS = 500
+# A supervisor's pause before it starts a process that ended by itself.
+RESTART_MS = 2_000
 
 
 class State(Enum):
@@ -76,7 +78,8 @@ class Site:
         self.simulation, self.name, self.place = simulation, name, place or name
         self.loop, self.watch = simulation.loop, simulation.watch
         self.links = dict(links)
-        self.disk = Disk()
+        self.disk, self.clock = Disk(), Clock(simulation.loop)
+        self.entropy = Entropy(f"{simulation.seed}/entropy/{self.place}", simulation.fired)
         self.journal: list[AuditEntry] = []
         """on the disk"""
         self.witness: Attestation | None = None
@@ -90,11 +93,9 @@ class Site:
         self.alarms: list[tuple[str, str]] = []
         self.commit_us = COMMIT_US
         """the disk's time for one commit"""
-        self.wall_ahead_ms = 0
         self.crash_in: tuple[int, int, int] | None = None
         """(batches with effects from now, outputs that still leave or -1 for before the commit,
         ms until it starts again)"""
-        self._mono_zero_ms = 0
         self._busy = False
         self._awake = False
         self._parked: list[Callable[[], None]] = []
@@ -109,12 +110,16 @@ class Site:
 
     @property
     def moment(self) -> Moment:
-        now = self.loop.now_ms
-        return Moment(mono_ms=now - self._mono_zero_ms, wall_ms=WALL_MS + now + self.wall_ahead_ms)
+        return self.clock.moment
 
     def start(self) -> None:
-        """A process begins on what the disk holds."""
+        """A process begins on what the disk holds; without randomness it ends at once."""
         assert self.state is State.DOWN, "one process per site"
+        try:
+            fresh = self.entropy.uuid4().hex
+        except EntropyError:
+            self.simulation.start_later(self, RESTART_MS)
+            return
         self.life += 1
         self.state = State.RUNNING
         self._busy = self._awake = False
@@ -125,7 +130,7 @@ class Site:
             Started(
                 watched=self.simulation.watched,
                 attestation=self.witness,
-                fresh=f"{self.simulation.next_number():032x}",
+                fresh=fresh,
             )
         )
         self.inbox.append(self.simulation.network_view(self.name))
@@ -143,7 +148,7 @@ class Site:
         self._parked.clear()
         self.inbox.clear()
         if power:
-            self._mono_zero_ms = self.loop.now_ms - 1_000
+            self.clock.switch_on()
         self.watch.tell("stopped", self, why)
         waiting, self._waiting = self._waiting, {}
         for number, on_answer in waiting.items():
@@ -178,6 +183,8 @@ class Site:
         self.crash_in = None
         self.fast()
         self.disk.health = Health.GOOD
+        self.clock.go_at(mono_ppm=0, wall_ppm=0)
+        self.entropy.take("")
         self.thaw()
         if self.state is State.DOWN:
             self.start()
@@ -190,14 +197,18 @@ class Site:
             self.inbox.append(event)
             self._wake()
 
-    def ask(self, caller: SAEId, request: Request, fresh: UUID, on_answer: OnAnswer) -> int | None:
-        """The request's number; None: nothing listens."""
+    def ask(self, caller: SAEId, request: Request, on_answer: OnAnswer) -> int | None:
+        """The request's number; None: nothing listens, or a name is wanted and there is none."""
         if self.state is State.DOWN:
+            return None
+        try:
+            fresh = KSID(self.entropy.uuid4()) if wants_name(request) else None
+        except EntropyError:
             return None
         number = self.simulation.next_number()
         self._waiting[number] = on_answer
         self.watch.tell("asked", self, number, caller, request)
-        self.put(Asked(request_id=number, caller=caller, request=request, fresh=KSID(fresh)))
+        self.put(Asked(request_id=number, caller=caller, request=request, fresh=fresh))
         return number
 
     def answer(
@@ -246,7 +257,7 @@ class Site:
         due = self.node.deadline_ms()
         if due is None or due == self._ticks_at:
             return
-        wait_ms = due + self._mono_zero_ms - self.loop.now_ms
+        wait_ms = due - self.clock.mono_ms
         if wait_ms < TICK_MS:
             self._ticks_at = due
             self.later(max(1_000, wait_ms * 1000), self._due)

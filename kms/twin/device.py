@@ -187,7 +187,7 @@ class DeviceTwin:
     def _get_key(self, request: GetKeyRequest) -> _Reply:
         if request.ksid != self._config.ksid:
             return _no_key(Status.PEER_NOT_CONNECTED, request.index)
-        offered = len(request.metadata)
+        offered = request.metadata_size
         if SELECTOR_BYTES < offered < METADATA_BYTES:
             # Before a block is taken: no key delivered and none lost (table 2, status 8).
             return _no_key(Status.METADATA_SIZE_INSUFFICIENT, request.index, bytes(METADATA_BYTES))

@@ -1,14 +1,36 @@
-"""The node's three listeners: applications, health and metrics, the operator's commands."""
+"""The node's listeners: two for applications, health and metrics, the operator's commands."""
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Protocol
 
 import structlog
 import trio
 
-from kms.adapters import edge
+from kms.adapters import edge, etsi004_tls
 from kms.adapters.etsi004_http import HotGetKey, etsi004_app
 from kms.adapters.operations import ADMIN_BOUNDS, admin_app, operations_app
 from kms.config import Config
 from kms.ports.admin import Admin
 from kms.ports.northbound import Northbound
+
+
+class Front(Protocol):
+    """A server that is told to stop, and then ends in its time."""
+
+    def stop(self) -> None: ...
+
+
+class Fronts:
+    """Several that stop together."""
+
+    def __init__(self, fronts: Iterable[Front]) -> None:
+        self._fronts = tuple(fronts)
+
+    def stop(self) -> None:
+        """None of them takes anybody new."""
+        for front in self._fronts:
+            front.stop()
 
 
 class Listeners:
@@ -20,13 +42,24 @@ class Listeners:
         self.addresses: dict[str, str] = {}
 
     async def serve_applications(
+        self, tls: edge.TLSSource, counter: Northbound, *, task_status: trio.TaskStatus[Fronts]
+    ) -> None:
+        """ETSI GS QKD 004 over mutual TLS, in HTTP and in frames, until told to stop."""
+        async with trio.open_nursery() as nursery:
+            fronts: list[Front] = [
+                await nursery.start(partial(self._serve_http, tls, counter)),
+            ]
+            if self._config.etsi004_tls.enabled:
+                fronts.append(await nursery.start(partial(self._serve_frames, tls, counter)))
+            task_status.started(Fronts(fronts))
+
+    async def _serve_http(
         self,
         tls: edge.TLSSource,
         counter: Northbound,
         *,
         task_status: trio.TaskStatus[edge.Server],
     ) -> None:
-        """ETSI GS QKD 004 over mutual TLS, until the server is told to stop."""
         listen = self._config.etsi004.listen
         listeners = await edge.listen_tcp(listen.host, listen.port)
         self.addresses["etsi004"] = _address(listeners)
@@ -35,10 +68,32 @@ class Listeners:
             listeners=listeners,
             tls=tls,
             log=self._log,
-            bounds=edge.Bounds(graceful_s=max(0.1, self._config.stop.grace_s)),
+            bounds=self._application_bounds(),
             hot=HotGetKey(counter, self._log),
             task_status=task_status,
         )
+
+    async def _serve_frames(
+        self,
+        tls: edge.TLSSource,
+        counter: Northbound,
+        *,
+        task_status: trio.TaskStatus[etsi004_tls.BinaryServer],
+    ) -> None:
+        listen = self._config.etsi004_tls.listen
+        listeners = await edge.listen_tcp(listen.host, listen.port)
+        self.addresses["etsi004_tls"] = _address(listeners)
+        await etsi004_tls.serve(
+            counter,
+            listeners=listeners,
+            tls=tls,
+            log=self._log,
+            bounds=self._application_bounds(),
+            task_status=task_status,
+        )
+
+    def _application_bounds(self) -> edge.Bounds:
+        return edge.Bounds(graceful_s=max(0.1, self._config.stop.grace_s))
 
     async def serve_operations(
         self, admin: Admin, *, task_status: trio.TaskStatus[edge.Server]

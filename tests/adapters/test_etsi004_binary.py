@@ -12,18 +12,26 @@ from hypothesis import strategies as st
 from kms.adapters.etsi004_binary import (
     HEADER_BYTES,
     REQUEST_PAYLOAD_BYTES_MAX,
+    VERSION,
+    VERSION_B,
     CloseRequest,
     CloseResponse,
+    Dialect,
     ErrorReply,
     GetKeyRequest,
     GetKeyResponse,
+    KeyRole,
+    KeyType,
     Message,
     MessageFault,
     OpenConnectRequest,
     OpenConnectResponse,
     Reader,
+    Selector,
     Service,
+    Version,
     encode,
+    selector,
 )
 from kms.domain.secret import Secret
 from kms.domain.status import QoS, Status
@@ -35,15 +43,25 @@ PAYLOAD_BYTES_MAX = 1024
 
 
 def reader(payload_bytes_max: int = PAYLOAD_BYTES_MAX) -> Reader:
-    return Reader(payload_bytes_max=payload_bytes_max, services=frozenset(Service))
+    return Reader(
+        payload_bytes_max=payload_bytes_max,
+        services=frozenset(Service),
+        versions=frozenset({VERSION, VERSION_B}),
+    )
 
 
 def qos_of(table: dict[str, Any]) -> QoS:
     return QoS(**{name.lower(): value for name, value in table.items()})
 
 
+def version_of(vector: dict[str, Any]) -> Version:
+    major, minor, micro = vector.get("version", VERSION)
+    return major, minor, micro
+
+
 def message_of(vector: dict[str, Any]) -> Message:
     fields = vector["message"]
+    dialect = Dialect[vector.get("dialect", "A")]
     ksid = UUID(fields["Key_stream_ID"]) if fields.get("Key_stream_ID") else None
     match Service[vector["service"]]:
         case Service.OPEN_CONNECT_REQUEST:
@@ -52,15 +70,23 @@ def message_of(vector: dict[str, Any]) -> Message:
                 destination=fields["destination"],
                 qos=qos_of(fields["QoS"]),
                 ksid=ksid,
+                dialect=dialect,
             )
         case Service.OPEN_CONNECT_RESPONSE:
             return OpenConnectResponse(
-                status=Status(fields["status"]), qos=qos_of(fields["QoS"]), ksid=ksid
+                status=Status(fields["status"]),
+                qos=qos_of(fields["QoS"]),
+                ksid=ksid,
+                dialect=dialect,
             )
         case Service.GET_KEY_REQUEST:
             assert ksid
+            metadata = bytes.fromhex(fields["metadata"])
             return GetKeyRequest(
-                ksid=ksid, index=fields["index"], metadata=bytes.fromhex(fields["metadata"])
+                ksid=ksid,
+                index=fields["index"],
+                metadata=metadata,
+                metadata_size=fields.get("metadata_size", len(metadata)),
             )
         case Service.GET_KEY_RESPONSE:
             return GetKeyResponse(
@@ -80,16 +106,18 @@ def message_of(vector: dict[str, Any]) -> Message:
 
 @pytest.mark.parametrize("vector", FRAMES, ids=lambda vector: vector["name"])
 def test_a_message_is_written_as_the_vector_says(vector: dict[str, Any]) -> None:
-    frame = encode(message_of(vector))
+    frame = encode(message_of(vector), version=version_of(vector))
 
     assert vector["frame"] == frame.hex()
 
 
 @pytest.mark.parametrize("vector", FRAMES, ids=lambda vector: vector["name"])
 def test_a_vector_is_read_as_its_message(vector: dict[str, Any]) -> None:
-    messages = list(reader().feed(bytes.fromhex(vector["frame"])))
+    one = reader()
+    messages = list(one.feed(bytes.fromhex(vector["frame"])))
 
     assert [message_of(vector)] == messages
+    assert version_of(vector) == one.version
 
 
 def test_every_service_has_a_vector() -> None:
@@ -98,8 +126,9 @@ def test_every_service_has_a_vector() -> None:
 
 @pytest.mark.parametrize("vector", REFUSED, ids=lambda vector: vector["name"])
 def test_a_frame_that_is_none_is_refused_by_name(vector: dict[str, Any]) -> None:
+    strict = Reader(payload_bytes_max=PAYLOAD_BYTES_MAX, services=frozenset(Service))
     with pytest.raises(MessageFault) as raised:
-        list(reader().feed(bytes.fromhex(vector["frame"])))
+        list(strict.feed(bytes.fromhex(vector["frame"])))
 
     assert vector["fault"] == raised.value.name
 
@@ -191,11 +220,54 @@ def test_the_largest_request_that_can_be_written_can_be_read() -> None:
         destination="b" * 4096,
         qos=QoS(metadata_mimetype="c" * 255),
         ksid=UUID(int=1),
+        # A mimetype of 255 characters is as long in both dialects.
+        dialect=Dialect.B,
     )
     largest = GetKeyRequest(ksid=UUID(int=1), index=1, metadata=bytes(16 * 1024))
     messages = list(reader(REQUEST_PAYLOAD_BYTES_MAX).feed(encode(request) + encode(largest)))
 
     assert [request, largest] == messages
+
+
+@pytest.mark.parametrize("length", [0, 1, 16, 254, 255])
+def test_a_mimetype_of_any_length_is_read_in_both_dialects(length: int) -> None:
+    qos = QoS(key_chunk_size=32, metadata_mimetype="m" * length)
+    for dialect in Dialect:
+        asked = OpenConnectRequest(
+            source="a:b", destination="c:d", qos=qos, ksid=UUID(int=9), dialect=dialect
+        )
+        [read] = reader().feed(encode(asked))
+
+        assert isinstance(read, OpenConnectRequest)
+        assert (qos, asked.ksid) == (read.qos, read.ksid)
+        assert encode(asked) == encode(read)
+        assert length == 255 or dialect is read.dialect
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        ("0000", Selector(KeyType.SYMMETRIC, KeyRole.DEFAULT)),
+        ("0110", Selector(KeyType.OBLIVIOUS, KeyRole.SENDER)),
+        ("0111", Selector(KeyType.OBLIVIOUS, KeyRole.RECEIVER)),
+        ("0001", Selector(KeyType.SYMMETRIC, KeyRole.ERROR)),
+        ("0200", None),
+        ("0102", None),
+        ("", None),
+        ("00", None),
+        ("000000", None),
+    ],
+)
+def test_two_octets_that_name_a_kind_of_key_are_no_buffer(
+    metadata: str, expected: Selector | None
+) -> None:
+    asked = GetKeyRequest(ksid=UUID(int=1), index=0, metadata=bytes.fromhex(metadata))
+
+    assert expected == selector(asked)
+
+
+def test_a_size_of_two_without_a_buffer_is_a_size() -> None:
+    assert selector(GetKeyRequest(ksid=UUID(int=1), index=0, metadata_size=2)) is None
 
 
 def name_of_the_fault_in(data: bytes | bytearray) -> str:

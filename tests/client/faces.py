@@ -10,7 +10,8 @@ import attrs
 import structlog
 import trio
 
-from kms.adapters.edge import Bounds, Server, serve
+from kms.adapters import etsi004_tls
+from kms.adapters.edge import Bounds, Reception, serve
 from kms.adapters.etsi004_http import etsi004_app
 from kms.adapters.memory.northbound import MemoryNorthbound
 from kms.adapters.tls import HTTP_1_1, Credentials, CurrentTLS, server_context
@@ -103,12 +104,20 @@ class SyncFace(Face):
 FACES: dict[str, type[TrioFace] | type[SyncFace]] = {"trio": TrioFace, "sync": SyncFace}
 
 
+INTERFACES = ("https", "tls")
+"""by the scheme of their URLs: HTTP, and ETSI's frames"""
+
+
 @attrs.frozen
 class Counter:
-    """The node's HTTP interface, as it runs."""
+    """One of the node's interfaces, as it runs."""
 
+    interface: str
     port: int
-    server: Server
+    server: Reception
+
+    def url(self, host: str = "127.0.0.1") -> str:
+        return f"{self.interface}://{host}:{self.port}"
 
     @property
     def accepted(self) -> int:
@@ -118,22 +127,29 @@ class Counter:
 
 @asynccontextmanager
 async def counter(
-    northbound: MemoryNorthbound, credentials: Credentials, bounds: Bounds | None = None
+    northbound: MemoryNorthbound,
+    credentials: Credentials,
+    bounds: Bounds | None = None,
+    interface: str = "https",
 ) -> AsyncIterator[Counter]:
-    """The node's real HTTP interface before a fake counter."""
+    """The node's real interface before a fake counter."""
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    log = structlog.get_logger()
+    served = {
+        "https": partial(serve, etsi004_app(northbound, log)),
+        "tls": partial(etsi004_tls.serve, northbound),
+    }
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(
+        server: Reception = await nursery.start(
             partial(
-                serve,
-                etsi004_app(northbound, structlog.get_logger()),
+                served[interface],
                 listeners=listeners,
                 tls=CurrentTLS(credentials, alpn=HTTP_1_1),
-                log=structlog.get_logger(),
+                log=log,
                 bounds=bounds,
             )
         )
-        yield Counter(listeners[0].socket.getsockname()[1], server)
+        yield Counter(interface, listeners[0].socket.getsockname()[1], server)
         nursery.cancel_scope.cancel()
 
 

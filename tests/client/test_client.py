@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from kms.adapters.edge import Bounds
+from kms.adapters.etsi004_tls import CHUNK_BYTES_MAX
 from kms.adapters.memory.northbound import MemoryNorthbound
 from kms.adapters.pki import create_ca, issue
 from kms.adapters.tls import Credentials
@@ -28,6 +29,7 @@ from kms.client import (
     Unavailable,
     Unreachable,
     WrongServer,
+    frames,
 )
 from kms.domain.errors import LocalFault, Sealed
 from kms.domain.names import SAEId
@@ -35,9 +37,14 @@ from kms.domain.policy import Policy
 from kms.domain.requests import GetKey, KeyReply
 from kms.domain.status import Status
 from kms.ports.northbound import Overloaded
-from tests.client.faces import FACES, Counter, Face, SyncFace, TrioFace, counter
+from tests.client.faces import FACES, INTERFACES, Counter, Face, SyncFace, TrioFace, counter
 
 A, B = "sae:app.a", "sae:app.b"
+LARGEST = {"https": 1_048_576, "tls": CHUNK_BYTES_MAX}
+"""chunks, by interface"""
+# A node's words do not fit into frames, and its refusals into one status only.
+WORDS = {"https": "", "tls": "status [46]"}
+REFUSED = {"https": Refused, "tls": NoConnection}
 KSID = UUID("7b7b2a53-5c6b-4a70-8b7c-0f4d5f3f3f3f")
 
 
@@ -55,18 +62,22 @@ class World:
         return issue(self.directory, uri)
 
     def app(self, uri: str, *, host: str = "127.0.0.1", **options: object) -> Face:
-        face = self.face(f"https://{host}:{self.node.port}", self.credentials(uri), **options)
+        face = self.face(self.node.url(host), self.credentials(uri), **options)
         self.stack.push_async_callback(face.aclose)
         return face
 
 
-@pytest.fixture(params=list(FACES))
+@pytest.fixture(params=[f"{face}-{each}" for face in FACES for each in INTERFACES])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    face, interface = request.param.split("-")
     create_ca(tmp_path)
     northbound = MemoryNorthbound()
     credentials = issue(tmp_path, "kms:alice", ["127.0.0.1"])
-    async with counter(northbound, credentials) as node, AsyncExitStack() as stack:
-        yield World(tmp_path, northbound, node, FACES[request.param], stack)
+    async with (
+        counter(northbound, credentials, interface=interface) as node,
+        AsyncExitStack() as stack,
+    ):
+        yield World(tmp_path, northbound, node, FACES[face], stack)
 
 
 async def pair(world: World, qos: QoS | None = None) -> tuple[Face, Face, UUID]:
@@ -105,8 +116,9 @@ async def test_a_key_is_fetched_by_index(world: World) -> None:
     assert (7, one.bits) == (one.index, other.bits)
 
 
-@pytest.mark.parametrize("size", [1, 65_536, 1_048_576])
-async def test_keys_of_every_size_arrive_whole(world: World, size: int) -> None:
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+async def test_keys_of_every_size_arrive_whole(world: World, share: float) -> None:
+    size = max(1, int(share * LARGEST[world.node.interface]))
     a, b, ksid = await pair(world, QoS(key_chunk_size=size))
 
     one, other = await a.get(ksid), await b.get(ksid)
@@ -158,6 +170,19 @@ async def test_requests_at_the_same_time_do_not_mix(world: World) -> None:
     for index in range(20):
         assert keys[index] == bytes(await b.get(ksid, index))
     assert world.node.accepted <= 8 + 1
+
+
+async def test_a_chunk_that_frames_cannot_carry_is_refused_with_one_that_they_can(
+    world: World,
+) -> None:
+    size = CHUNK_BYTES_MAX + 1
+    if world.node.interface == "https":
+        assert (await pair(world, QoS(key_chunk_size=size)))[2]
+        return
+    with pytest.raises(QoSNotMet) as raised:
+        await pair(world, QoS(key_chunk_size=size))
+
+    assert raised.value.qos.key_chunk_size == CHUNK_BYTES_MAX
 
 
 async def test_a_stream_is_closed_once(world: World) -> None:
@@ -216,19 +241,23 @@ async def test_no_connection_is_told(world: World, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(world.northbound, "get_key", gone)
 
-    with pytest.raises(NoConnection, match="the link is down"):
+    words = WORDS[world.node.interface] or "the link is down"
+    with pytest.raises(NoConnection, match=words):
         await a.get(ksid)
 
 
 async def test_policy_refuses(world: World) -> None:
     world.northbound.policy = Policy()
 
-    with pytest.raises(Refused, match="policy"):
+    interface = world.node.interface
+    with pytest.raises(REFUSED[interface], match=WORDS[interface] or "policy"):
         await world.app(A).open(A, B)
 
 
 async def test_nobody_opens_streams_of_others(world: World) -> None:
-    with pytest.raises(Refused, match="neither source nor destination"):
+    interface = world.node.interface
+    words = WORDS[interface] or "neither source nor destination"
+    with pytest.raises(REFUSED[interface], match=words):
         await world.app("sae:app.c").open(A, B)
 
 
@@ -249,10 +278,15 @@ async def test_a_node_that_cannot_serve_says_when_to_come_back(
     a, _, ksid = await pair(world)
     world.northbound.fault = fault
 
-    with pytest.raises(Unavailable) as raised:
+    with pytest.raises((Unavailable, TimedOut, NoConnection)) as raised:
         await a.get(ksid)
 
-    assert raised.value.retry_after_s == retry_after_s
+    if world.node.interface == "https":
+        assert isinstance(raised.value, Unavailable)
+        assert raised.value.retry_after_s == retry_after_s
+    else:
+        told = TimedOut if isinstance(fault, Overloaded) else NoConnection
+        assert isinstance(raised.value, told)
     world.northbound.fault = None
     assert (await a.get(ksid)).index == 0
 
@@ -275,7 +309,7 @@ async def test_without_a_name_the_host_name_counts(world: World) -> None:
 
 async def test_another_authority_is_not_believed(world: World, tmp_path: Path) -> None:
     create_ca(tmp_path / "other")
-    a = world.face(f"https://127.0.0.1:{world.node.port}", issue(tmp_path / "other", A))
+    a = world.face(world.node.url(), issue(tmp_path / "other", A))
 
     with pytest.raises(WrongServer):
         await a.open(A, B)
@@ -289,7 +323,7 @@ async def test_a_certificate_that_the_node_does_not_take_is_told(
     mixed = Credentials(
         certificate=foreign.certificate, key=foreign.key, ca=world.directory / "ca.pem"
     )
-    a = world.face(f"https://127.0.0.1:{world.node.port}", mixed)
+    a = world.face(world.node.url(), mixed)
 
     with pytest.raises(AnswerLost, match="certificate"):
         await a.open(A, B)
@@ -318,15 +352,16 @@ async def test_after_closing_nothing_is_asked(world: World) -> None:
         await a.get(ksid)
 
 
+@pytest.mark.parametrize("interface", INTERFACES)
 @pytest.mark.parametrize("face", list(FACES))
 async def test_a_connection_that_the_node_closed_is_not_used_again(
-    tmp_path: Path, face: str
+    tmp_path: Path, face: str, interface: str
 ) -> None:
     create_ca(tmp_path)
     credentials = issue(tmp_path, "kms:alice", ["127.0.0.1"])
     bounds = Bounds(idle_s=0.05)
-    async with counter(MemoryNorthbound(), credentials, bounds) as node:
-        a = FACES[face](f"https://127.0.0.1:{node.port}", issue(tmp_path, A))
+    async with counter(MemoryNorthbound(), credentials, bounds, interface) as node:
+        a = FACES[face](node.url(), issue(tmp_path, A))
         await a.open(A, B)
         await trio.sleep(0.2)
 
@@ -342,10 +377,26 @@ async def test_a_connection_that_the_node_gives_up_is_followed_by_another(
 ) -> None:
     create_ca(tmp_path)
     credentials = issue(tmp_path, "kms:alice", ["127.0.0.1"])
-    async with counter(
-        MemoryNorthbound(), credentials, Bounds(requests_per_connection_max=3)
-    ) as node:
-        a = FACES[face](f"https://127.0.0.1:{node.port}", issue(tmp_path, A))
+    bounds = Bounds(requests_per_connection_max=3)
+    async with counter(MemoryNorthbound(), credentials, bounds) as node:
+        a = FACES[face](node.url(), issue(tmp_path, A))
+        for _ in range(7):
+            await a.open(A, B)
+
+        assert node.accepted == 3
+        await a.aclose()
+
+
+@pytest.mark.parametrize("face", list(FACES))
+async def test_where_a_node_cannot_say_so_the_client_gives_up_a_connection_before_it(
+    tmp_path: Path, face: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert frames.REQUESTS_MAX < Bounds().requests_per_connection_max
+    monkeypatch.setattr(frames, "REQUESTS_MAX", 3)
+    create_ca(tmp_path)
+    credentials = issue(tmp_path, "kms:alice", ["127.0.0.1"])
+    async with counter(MemoryNorthbound(), credentials, interface="tls") as node:
+        a = FACES[face](node.url(), issue(tmp_path, A))
         for _ in range(7):
             await a.open(A, B)
 

@@ -24,6 +24,7 @@ from kms.client import (
     Unavailable,
     etsi004,
     exchange,
+    outcome,
 )
 from kms.client.exchange import ANSWER_BYTES_MAX, Address, Answer
 from tests.client.faces import FACES, Face, Script, http, read_request, says, scripted
@@ -360,8 +361,8 @@ async def test_an_answer_may_come_in_small_pieces(
 async def test_an_answer_that_does_not_come_is_given_up(
     node: Credentials, face: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(etsi004, "MARGIN_S", 0.1)
-    monkeypatch.setattr(etsi004, "TIMEOUT_MAX_MS", 50)
+    monkeypatch.setattr(outcome, "MARGIN_S", 0.1)
+    monkeypatch.setattr(outcome, "TIMEOUT_MAX_MS", 50)
 
     async def script(stream: trio.SSLStream[trio.SocketStream]) -> None:
         await read_request(stream)
@@ -375,8 +376,8 @@ async def test_an_answer_that_does_not_come_is_given_up(
 async def test_a_trickle_does_not_hold_the_client_for_ever(
     node: Credentials, face: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(etsi004, "MARGIN_S", 0.3)
-    monkeypatch.setattr(etsi004, "TIMEOUT_MAX_MS", 50)
+    monkeypatch.setattr(outcome, "MARGIN_S", 0.3)
+    monkeypatch.setattr(outcome, "TIMEOUT_MAX_MS", 50)
 
     async def script(stream: trio.SSLStream[trio.SocketStream]) -> None:
         await read_request(stream)

@@ -77,6 +77,13 @@ WRONG = (
         "[operations] listen",
         "[etsi004]'s already",
     ),
+    Wrong(
+        "frames where HTTP listens",
+        "[tls]",
+        '[etsi004_tls]\nlisten = "127.0.0.1:8443"\n[tls]',
+        "[etsi004_tls] listen",
+        "[etsi004]'s already",
+    ),
     # ---- swapped, doubled, linked to itself --------------------------------------------------
     Wrong("a link to itself", 'peer = "B"', 'peer = "A"', "[link.1] peer", "this node itself"),
     Wrong("a link twice", LINK_B, LINK_B + LINK_B, "[link.2] peer", "peer of [link.1]"),

@@ -1,24 +1,23 @@
 """What every counter must do (ports/northbound.py), fake or real node.
 
 A counter under test is a ``Pair``: the counter at each end of one association, and three
-applications that policy knows. The fake plays both ends with one object; the real nodes will be
-two, joined by a link. To run the suite on another counter, add its maker to ``MAKERS``.
+applications that policy knows. The fake plays both ends with one object; the application interfaces
+have it behind them (``counters``). To run the suite on another counter, add its maker there.
 """
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator
 from uuid import UUID
 
 import attrs
 import pytest
 import trio
 
-from kms.adapters.memory.northbound import MemoryNorthbound
 from kms.domain.names import KSID, SAEId
 from kms.domain.policy import Policy, Rule
 from kms.domain.requests import Close, GetKey, KeyReply, OpenConnect
 from kms.domain.status import QoS, Status
 from kms.ports.northbound import Forbidden, Northbound
+from tests.contract.counters import COUNTERS
 
 ALICE = SAEId("sae:alice.a")
 BOB = SAEId("sae:bob.b")
@@ -56,23 +55,10 @@ class Pair:
         return first.ksid
 
 
-Maker = Callable[[], AbstractAsyncContextManager[Pair]]
-
-
-@asynccontextmanager
-async def memory() -> AsyncIterator[Pair]:
-    """The fake."""
-    counter = MemoryNorthbound(policy=POLICY)
-    yield Pair(here=counter, there=counter)
-
-
-MAKERS: dict[str, Maker] = {"memory": memory}
-
-
-@pytest.fixture(params=list(MAKERS))
+@pytest.fixture(params=list(COUNTERS))
 async def pair(request: pytest.FixtureRequest) -> AsyncIterator[Pair]:
-    async with MAKERS[request.param]() as made:
-        yield made
+    async with COUNTERS[request.param](POLICY) as made:
+        yield Pair(here=made, there=made)
 
 
 # ---- OPEN_CONNECT ---------------------------------------------------------------------------

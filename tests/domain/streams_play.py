@@ -248,8 +248,11 @@ class Pair:
         ksid: KSID = KNOWN,
         caller: SAEId | None = None,
         metadata_size: int | None = None,
+        chunk_bytes_max: int | None = None,
     ) -> int:
-        request = GetKey(ksid=ksid, index=index, metadata_size=metadata_size)
+        request = GetKey(
+            ksid=ksid, index=index, metadata_size=metadata_size, chunk_bytes_max=chunk_bytes_max
+        )
         return self.ask(node, caller or (ANN if node == A else BEN), request)
 
     def close(self, node: NodeId, ksid: KSID = KNOWN, caller: SAEId | None = None) -> int:

@@ -78,6 +78,19 @@ def test_an_unknown_ksid_and_somebody_elses_are_answered_alike() -> None:
     assert [pair.status(A, n) for n in numbers] == [Status.PEER_NOT_CONNECTED] * 2
 
 
+def test_a_chunk_that_the_callers_interface_cannot_carry_is_refused_and_not_lost() -> None:
+    pair = Pair().established()
+    size = limits.CHUNK_BYTES_DEFAULT
+    refused = pair.get(A, 0, chunk_bytes_max=size - 1)
+    foreign = pair.get(A, 0, caller=EVE, chunk_bytes_max=size - 1)
+    fits = pair.get(A, 0, chunk_bytes_max=size)
+
+    assert pair.status(A, refused) is Status.NO_QKD_CONNECTION
+    assert pair.status(A, foreign) is Status.PEER_NOT_CONNECTED
+    assert pair.status(A, fits) is Status.SUCCESS
+    assert pair.a.keys[fits].index == 0
+
+
 def test_before_the_peer_has_joined_the_answer_is_3() -> None:
     pair = Pair()
     opening = pair.open(A, ANN)

@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import attrs
@@ -15,7 +16,7 @@ from kms.adapters.edge import (
     Bounds,
     Handler,
     HotRoutes,
-    Server,
+    Reception,
     TLSSource,
     listen_tcp,
     serve,
@@ -52,12 +53,14 @@ class FixedTLS:
 class Running:
     """A server under test."""
 
-    server: Server
+    server: Reception
     port: int
     events: list[dict[str, Any]]
     client: ssl.SSLContext | None
     stopped: trio.Event
     cancel: Callable[[], None]
+    probe: Callable[[Stream], Awaitable[bool]]
+    """whether a connection is served"""
 
     def logged(self, name: str) -> list[dict[str, Any]]:
         return [event for event in self.events if event["event"] == name]
@@ -80,8 +83,13 @@ class Running:
     async def answers(self) -> bool:
         """Whether another client, on a connection of its own, is served now."""
         async with self.connect() as stream:
-            await stream.send_all(PROBE)
-            return (await reply(stream)).startswith(b"HTTP/1.1 200")
+            return await self.probe(stream)
+
+
+async def served(stream: Stream) -> bool:
+    """Whether HTTP is answered on this connection."""
+    await stream.send_all(PROBE)
+    return (await reply(stream)).startswith(b"HTTP/1.1 200")
 
 
 async def reply(stream: Stream, *, seconds: float = 3.0) -> bytes:
@@ -132,7 +140,24 @@ async def running(
     listeners: Sequence[trio.abc.Listener[trio.SocketStream]] = (),
     hot: HotRoutes | None = None,
 ) -> AsyncIterator[Running]:
-    """A server on loopback, until the block ends; then it is cancelled."""
+    """The HTTP server on loopback, until the block ends; then it is cancelled."""
+    serving = partial(serve, app, bounds=bounds, hot=hot)
+    async with hosted(
+        serving, served, authority=authority, tls=tls, listeners=listeners
+    ) as running:
+        yield running
+
+
+@asynccontextmanager
+async def hosted(
+    serving: Callable[..., Awaitable[None]],
+    probe: Callable[[Stream], Awaitable[bool]],
+    *,
+    authority: Authority | None,
+    tls: TLSSource | None = None,
+    listeners: Sequence[trio.abc.Listener[trio.SocketStream]] = (),
+) -> AsyncIterator[Running]:
+    """Any server of the edge on loopback, until the block ends; then it is cancelled."""
     events: list[dict[str, Any]] = []
 
     def keep(_: Any, name: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
@@ -152,22 +177,14 @@ async def running(
     async with trio.open_nursery() as nursery:
         whole = trio.CancelScope()
 
-        async def run(task_status: trio.TaskStatus[Server]) -> None:
+        async def run(task_status: trio.TaskStatus[Reception]) -> None:
             with whole:
-                await serve(
-                    app,
-                    listeners=listeners,
-                    tls=tls,
-                    bounds=bounds,
-                    log=log,
-                    hot=hot,
-                    task_status=task_status,
-                )
+                await serving(listeners=listeners, tls=tls, log=log, task_status=task_status)
             stopped.set()
 
-        server: Server = await nursery.start(run)
+        server: Reception = await nursery.start(run)
         client = authority.client_context("sae:alice.a") if authority is not None else None
-        yield Running(server, port, events, client, stopped, whole.cancel)
+        yield Running(server, port, events, client, stopped, whole.cancel, probe)
         nursery.cancel_scope.cancel()
 
 

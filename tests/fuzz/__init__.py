@@ -7,4 +7,4 @@ A target is a module with ``one_input(data)``, which raises if anything is wrong
 
 from typing import Final
 
-TARGETS: Final = ("peer_messages", "peer_frames", "device_frames", "application")
+TARGETS: Final = ("peer_messages", "peer_frames", "device_frames", "application", "frames")

@@ -1,5 +1,4 @@
-"""What an application sends: the JSON of the HTTP face, the frames of the binary one, and what the
-node makes of a request that reads."""
+"""What an application sends over HTTP: its JSON, and what the node makes of it if it reads."""
 
 if __name__ == "__main__":
     from tests.fuzz.engine import main
@@ -10,13 +9,6 @@ from collections.abc import Callable
 from functools import cache
 from uuid import UUID
 
-from kms.adapters.etsi004_binary import (
-    REQUEST_PAYLOAD_BYTES_MAX,
-    REQUESTS,
-    MessageFault,
-    Reader,
-    encode,
-)
 from kms.adapters.etsi004_http.reading import close, get_key, open_connect
 from kms.adapters.etsi004_http.strict import Malformed, Members, read
 from kms.domain.effects import Answer, DeliverKey, Refuse
@@ -29,18 +21,13 @@ from tests.world import ANN
 
 READINGS: tuple[Callable[[Members], Request], ...] = (open_connect, get_key, close)
 FRESH = KSID(UUID("0b1ac001-0000-4000-8000-000000000001"))
-BINARY = len(READINGS)
 
 
 def one_input(data: bytes) -> None:
-    """The first octet chooses the function, or the binary form; the rest is the body."""
+    """The first octet chooses the function; the rest is the body."""
     if not data:
         return
-    which, body = data[0] % (len(READINGS) + 1), data[1:]
-    if which == BINARY:
-        _binary(body)
-        return
-    request = _request(READINGS[which], body)
+    request = _request(READINGS[data[0] % len(READINGS)], data[1:])
     if isinstance(request, Malformed):
         assert request.field, "what is malformed is named"
         assert len(request.reason) < 1000, "a stranger's words are cut short"
@@ -70,31 +57,3 @@ def _asked(request: Request) -> None:
 @cache
 def _at_first() -> str:
     return state_hash(Besieged().node)
-
-
-def _binary(body: bytes) -> None:
-    """However the bytes are cut into pieces, they read the same."""
-    whole = _read(body, len(body) or 1)
-    for piece in (1, 7):
-        assert whole == _read(body, piece), "the pieces make no difference"
-
-
-def _read(body: bytes, piece: int) -> list[str]:
-    reader = Reader(payload_bytes_max=REQUEST_PAYLOAD_BYTES_MAX, services=REQUESTS)
-    found = []
-    try:
-        for at in range(0, len(body), piece):
-            for message in reader.feed(body[at : at + piece]):
-                again = next(iter(_again(bytes(encode(message)))))
-                assert message == again, "what was read is written"
-                found.append(repr(message))
-            assert len(reader.space()) <= REQUEST_PAYLOAD_BYTES_MAX, "memory is bounded"
-        reader.end()
-    except MessageFault as fault:
-        found.append(fault.name)
-    return found
-
-
-def _again(data: bytes) -> list[object]:
-    reader = Reader(payload_bytes_max=REQUEST_PAYLOAD_BYTES_MAX, services=REQUESTS)
-    return list(reader.feed(data))

@@ -13,11 +13,16 @@ from uuid import UUID
 import msgspec
 
 from kms.adapters.etsi004_binary import (
+    INDEX_ANY,
+    VERSION,
+    VERSION_B,
     CloseRequest,
+    Dialect,
     GetKeyRequest,
     GetKeyResponse,
     OpenConnectRequest,
     OpenConnectResponse,
+    Request,
     encode,
 )
 from kms.domain import frame, wire
@@ -25,7 +30,7 @@ from kms.domain.frame import Kind
 from kms.domain.secret import Secret
 from kms.domain.status import QoS, Status
 from tests.extremes import MESSAGES, drawn, packed, raws
-from tests.fuzz import TARGETS, application, device_frames, peer_frames
+from tests.fuzz import TARGETS, device_frames, peer_frames
 from tests.fuzz.script import scripted
 from tests.siege import Siege, besieged
 from tests.world import ALICE, ANN, BEN, BOB
@@ -118,14 +123,43 @@ def application_seeds() -> Iterator[bytes]:
         (1, b'{"index": ' + b"9" * 1000 + b"}"),
         (2, b'{"Key_stream_ID": "\\ud800"}'),
         (2, b"\xff\xfe"),
+        (0, b""),
+        (0, b'{"source": "sae:ann", "destination": "sae:ben", "QoS": {"Jitter": 1e3}}'),
+        (1, b'{"Key_stream_ID": null}'),
+        (2, b'{"Key_stream_ID": "x", "key_stream_id": "x"}'),
     ):
         yield bytes([which]) + text
-    opening = OpenConnectRequest(source=ANN, destination=BEN, qos=QoS(), ksid=UUID(ksid))
-    asking = GetKeyRequest(ksid=UUID(ksid), index=3, metadata=bytes(20))
-    closing = CloseRequest(ksid=UUID(ksid))
-    requests = [bytes(encode(each)) for each in (opening, asking, closing)]
-    for data in (*requests, b"".join(requests), requests[0][:-1]):
-        yield bytes([application.BINARY]) + data
+
+
+def frames_seeds() -> Iterator[bytes]:
+    """Both dialects and versions, streams that there are and are not, and frames one after the
+    other or cut."""
+    ksid: UUID = next(iter(Siege().node.streams._register.streams))
+    qos = QoS(key_chunk_size=32, timeout=5000, ttl=60, metadata_mimetype="application/json")
+    requests: list[Request] = [
+        OpenConnectRequest(source=ANN, destination=BEN, qos=wanted, ksid=name, dialect=dialect)
+        for wanted in (QoS(), qos, QoS(key_chunk_size=65_536), QoS(metadata_mimetype="m" * 255))
+        for name in (None, ksid, UUID(int=1))
+        for dialect in Dialect
+    ]
+    requests += [
+        GetKeyRequest(ksid=name, index=index, metadata=bytes(room))
+        for name in (ksid, UUID(int=0))
+        for index in (0, 3, INDEX_ANY)
+        for room in (0, 2, 4, 64)
+    ]
+    requests += [GetKeyRequest(ksid=ksid, index=0, metadata_size=room) for room in (4, 2**32 - 1)]
+    requests += [
+        GetKeyRequest(ksid=ksid, index=0, metadata=bytes([1, 0x10])),
+        CloseRequest(ksid=ksid),
+    ]
+    for number, request in enumerate(requests):
+        yield bytes(encode(request, version=(VERSION, VERSION_B)[number % 2]))
+    several = b"".join(bytes(encode(each)) for each in requests[-4:])
+    yield several
+    yield several[:-1]
+    yield bytes(encode(requests[0]))[:8]
+    yield bytes.fromhex("020101ff00000000")
 
 
 def write(directory: Path = CORPUS) -> None:
@@ -135,6 +169,7 @@ def write(directory: Path = CORPUS) -> None:
         "peer_frames": peer_frames_seeds,
         "device_frames": device_frames_seeds,
         "application": application_seeds,
+        "frames": frames_seeds,
     }
     assert tuple(made) == TARGETS, "every target has seeds"
     for target, seeds in made.items():

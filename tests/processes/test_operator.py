@@ -70,13 +70,14 @@ def carol(network: RealNetwork) -> Iterator[NodeFiles]:
     directory = network.site.directory
     network_file = directory / "network.toml"
     before = network_file.read_text()
-    ports = free_ports(3)
+    ports = free_ports(4)
     files = NodeFiles(
         name=NodeId(CAROL),
         directory=directory / CAROL,
         etsi004_port=ports[0],
-        peer_port=ports[1],
-        operations_port=ports[2],
+        etsi004_tls_port=ports[1],
+        peer_port=ports[2],
+        operations_port=ports[3],
     )
     yield files
     if CAROL in network.processes.running:
@@ -104,6 +105,7 @@ def _write(network: RealNetwork, carol: NodeFiles, secret: Path) -> None:
     fields["tls"] = {name: str(getattr(files, name)) for name in ("certificate", "key", "ca")}
     for table, port in (
         ("etsi004", carol.etsi004_port),
+        ("etsi004_tls", carol.etsi004_tls_port),
         ("peer", carol.peer_port),
         ("operations", carol.operations_port),
     ):

@@ -19,6 +19,7 @@ Processes do the rest: a seed gives the same kills in the same order, not the sa
 microsecond (what would fall on a process that is frozen just then comes a little later).
 """
 
+import compileall
 import random
 import tempfile
 import time
@@ -32,6 +33,7 @@ from uuid import UUID
 import attrs
 import trio
 
+import kms
 from kms.client import Client, QoS, QoSNotMet, Stream, Unavailable
 from kms.domain.errors import LocalFault
 from tests.processes import stores
@@ -87,6 +89,9 @@ class _Outcome:
 
 def run(amount: float, seed: int, tell: Tell) -> PartReport:
     """So many kills of nodes and devices, with freezes and restarts between them."""
+    # As an installed program is: where Python is told to write no bytecode, each start would
+    # compile all of it anew.
+    compileall.compile_dir(Path(kms.__file__).parent, quiet=1)
     began = time.monotonic()
     outcome = _Outcome()
     with tempfile.TemporaryDirectory(prefix="kms-kills-") as directory:

@@ -38,6 +38,7 @@ class Row:
 
 ROWS: Final = {
     "simulated": Row(unit="simulated network-hours", commit=50, night=1_250, release=10_000),
+    "wired": Row(unit="stories", commit=16, night=1_000, release=10_000),
     "kills": Row(unit="kills", commit=60, night=600, release=5_000),
     "torn": Row(unit="torn stores", commit=5_000, night=200_000, release=2_000_000),
     "restores": Row(unit="restored stores", commit=100, night=2_000, release=20_000),
@@ -64,6 +65,7 @@ LONGEST_S: Final = {
     "destroyed": 600,
     "flips": 300,
     "edits": 300,
+    "wired": 300,
 }
 
 

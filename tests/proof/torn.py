@@ -269,6 +269,7 @@ class Tearing:
         store, database = self.place / "tail", earlier.images["records.db"]
         old, new = earlier.images["records.db-wal"], later.images["records.db-wal"]
         before, after = contents(store, database, old), contents(store, database, new)
+        assert before != after, "the batch wrote something"
         for at in range(low, high + 1):
             # Behind the cut there is nothing, or what an earlier round of the log left there.
             seen = contents(store, database, new[:at] + old[at:])

@@ -114,12 +114,9 @@ def _difference(state: State, found: Opened) -> str:
     return f"records {rows[:2]}, units {units[:3]}"
 
 
-def contents(place: Path, database: bytes, log: bytes) -> str:
-    """Every row that SQLite alone finds in these two files."""
+def contents(place: Path, database: bytes, log: bytes) -> bytes:
+    """Every page that SQLite alone finds in these two files."""
     path = laid_out(place, {"records.db": database, "records.db-wal": log}) / "records.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        connection.execute("PRAGMA query_only = ON")
-        tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
-        names = [name for (name,) in tables.fetchall()]
-        return repr([connection.execute(f'SELECT * FROM "{name}"').fetchall() for name in names])
+        return connection.serialize()

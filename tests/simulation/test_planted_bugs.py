@@ -214,9 +214,8 @@ def test_i8_finds_requests_that_wait_without_a_limit(monkeypatch: Patch) -> None
             party = simulation.applications.pairs[0].parties[0]
             if party.ksid is not None:
                 for _ in range(20):
-                    fresh, site = simulation.applications.pairs[0]._uuid(), simulation.sites
-                    far = GetKey(ksid=party.ksid, index=100_000)
-                    site[party.site].ask(party.sae, far, fresh, lambda outcome: None)
+                    far, site = GetKey(ksid=party.ksid, index=100_000), party.site
+                    simulation.sites[site].ask(party.sae, far, lambda outcome: None)
             simulation.loop.after_ms(200, ask)
 
         simulation.loop.after_ms(20_000, ask)

@@ -27,7 +27,7 @@ class Jumpy(Checker):
     invariant: ClassVar[str] = "I0"
 
     def stopped(self, site: Site, why: str) -> None:
-        jumped = abs(site.wall_ahead_ms) > 10**11
+        jumped = abs(site.clock.wall_ahead_ms) > 10**11
         self.holds(not (jumped and why == "killed"), f"{site.name} is broken by a jump and a kill")
 
 

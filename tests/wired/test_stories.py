@@ -20,7 +20,7 @@ from kms.domain.requests import KeyReply, Reply
 from kms.domain.secret import Secret
 from kms.shell.pump import Pump
 from tests.wired.chance import scheduled_by
-from tests.wired.story import trace_of
+from tests.wired.story import day_of
 
 ROOT = Path(__file__).parents[2]
 DAYS = int(os.environ.get("KMS_DAYS", "6"))
@@ -29,16 +29,16 @@ DAYS = int(os.environ.get("KMS_DAYS", "6"))
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, 1 + DAYS))
 def test_a_day_keeps_the_invariants_and_both_applications_get_equal_keys(seed: int) -> None:
-    trace, compared, checks = trace_of(seed)
+    day = day_of(seed)
 
-    assert compared >= 10
-    assert checks > 4 * compared
-    assert len(trace.lines) > 500
+    assert day.compared >= 10
+    assert day.checks > 4 * day.compared
+    assert len(day.trace.lines) > 500
 
 
 @pytest.mark.slow
 def test_one_seed_is_one_trace_and_another_seed_another() -> None:
-    one, again, other = (trace_of(seed)[0] for seed in (5, 5, 6))
+    one, again, other = (day_of(seed).trace for seed in (5, 5, 6))
 
     assert one.lines == again.lines
     assert one.hash() != other.hash()
@@ -57,7 +57,7 @@ def test_one_seed_is_one_trace_in_another_process_whatever_its_hash_seed(hash_se
         check=True,
     )
 
-    assert done.stdout.split()[0] == trace_of(5)[0].hash()
+    assert done.stdout.split()[0] == day_of(5).trace.hash()
 
 
 def test_the_order_of_tasks_is_of_the_trace() -> None:
@@ -150,7 +150,7 @@ def test_a_planted_mistake_is_found_and_named(
 ) -> None:
     plant(monkeypatch)
     with pytest.raises((AssertionError, ExceptionGroup)) as raised:
-        trace_of(1)
+        day_of(2)
 
     assert invariant in {str(each).split()[0] for each in _leaves(raised.value)}
 

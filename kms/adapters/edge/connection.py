@@ -10,14 +10,13 @@ state, which no header can set.
 """
 
 import socket
-import ssl
 import struct
 import time
 from functools import lru_cache
 from math import inf
-from typing import Protocol
 from wsgiref.handlers import format_date_time
 
+import attrs
 import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
@@ -26,10 +25,10 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
 from hypercorn.utils import parse_socket_addr
 
+from kms.adapters.edge.accepted import Accepted
 from kms.adapters.edge.bounds import Bounds
 from kms.adapters.edge.hot import Gate, Head, HotRoutes
 from kms.adapters.edge.protocol import OneProtocol
-from kms.adapters.edge.stream import Broken, Stream
 
 PEER_DER = "kms.peer_der"
 """``scope["state"]``: the client's certificate in DER, on TLS listeners"""
@@ -37,14 +36,12 @@ PEER_UID = "kms.peer_uid"
 """``scope["state"]``: the client's user id, on unix sockets"""
 
 
-class TLSSource(Protocol):
-    """Where the contexts come from; asked at each connection, so that a reload acts at once."""
+@attrs.define
+class Served:
+    """What the connections of one server count together."""
 
-    def server_context(self) -> ssl.SSLContext: ...
-
-
-class HandshakeFailed(Exception):
-    """No TLS, no certificate of our authority, or too slow; the words are OpenSSL's."""
+    hot: int = 0
+    """requests answered on the fast way"""
 
 
 class Connection:
@@ -56,50 +53,38 @@ class Connection:
         config: Config,
         context: WorkerContext,
         state: LifespanState,
-        transport: trio.SocketStream,
+        accepted: Accepted,
         *,
         bounds: Bounds,
-        tls: TLSSource | None,
         hot: HotRoutes | None,
+        served: Served,
     ) -> None:
         self.body_bytes_max = bounds.body_bytes_max
-        self.peer_der: bytes | None = None
         self._app = app
         self._config = config
         self._context = context
         self._state = state
+        self._accepted = accepted
         self._bounds = bounds
-        self._tls = tls
-        self._tls_context = tls.server_context() if tls is not None else None
-        self._stream = Stream(transport)
         self._http: OneProtocol
         self._gate = hot and Gate(hot, body_bytes_max=bounds.body_bytes_max)
-        self.hot = 0
-        """requests answered on the fast way"""
+        self._served = served
         self._sending = trio.Lock()
         self._reading = trio.CancelScope()
-        self._retire_at = trio.current_time() + bounds.connection_s
         self._due = self._send_until = inf
         self._idle = True
         self._answering = False
         self._early = False
-        self._broken = False
         self._told_to_retire = False
         self._ended = False
 
+    @property
+    def peer_der(self) -> bytes | None:
+        return self._accepted.peer_der
+
     async def handshake(self) -> None:
         """TLS is up and ``peer_der`` is known. Raises ``HandshakeFailed``."""
-        if self._tls_context is None:
-            return
-        try:
-            with trio.fail_after(self._bounds.handshake_s):
-                self.peer_der, ends = await self._stream.handshake(self._tls_context)
-        except (Broken, trio.TooSlowError) as error:
-            raise HandshakeFailed(_reason(error)) from error
-        if ends:
-            # No request begins after the certificate's end, on connections kept open either.
-            left_s = ssl.cert_time_to_seconds(ends) - time.time()
-            self._retire_at = min(self._retire_at, trio.current_time() + left_s)
+        await self._accepted.handshake()
 
     async def run(self) -> None:
         """The connection is over. Raises what a protocol's or our own mistake raises; the server
@@ -111,7 +96,7 @@ class Connection:
                     await self._read()
                     whole.cancel()
         finally:
-            await self._close()
+            await self._accepted.close(last_word=self._early)
 
     def retire(self) -> None:
         """The connection ends now if it is idle, else after the answer under way."""
@@ -124,14 +109,10 @@ class Connection:
         self._ended = True
         self._reading.cancel()
 
-    def close(self) -> None:
-        """The socket is closed, whatever was under way. Twice is no error."""
-        self._stream.close()
-
     def watch(self, now: float) -> None:
         """Called many times a second: what takes too long is over, and so is a hot request whose
         client hung up (hypercorn's are noticed by the reader)."""
-        if now >= self._due or (self._answering and self._stream.hung_up()):
+        if now >= self._due or (self._answering and self._accepted.hung_up()):
             self.end()
 
     def received(self) -> None:
@@ -144,9 +125,8 @@ class Connection:
         """Whether this connection should take no further request."""
         return (
             self._told_to_retire
-            or trio.current_time() >= self._retire_at
+            or self._accepted.outlived()
             or self._http.keep_alive_requests >= self._bounds.requests_per_connection_max
-            or (self._tls is not None and self._tls.server_context() is not self._tls_context)
         )
 
     async def handle(self, event: Event) -> None:
@@ -160,7 +140,7 @@ class Connection:
             if event.idle and self._told_to_retire:
                 self.end()
             elif event.idle:
-                self._due = min(now + self._bounds.idle_s, self._retire_at)
+                self._due = min(now + self._bounds.idle_s, self._accepted.retire_at)
             else:
                 self._due = now + self._bounds.receive_s
         elif isinstance(event, Closed):
@@ -169,19 +149,10 @@ class Connection:
 
     async def _send(self, data: memoryview) -> None:
         async with self._sending:
-            if self._broken:
-                return
             # The whole answer has one deadline, from its first byte on.
             self._send_until = min(self._send_until, trio.current_time() + self._bounds.send_s)
-            # Until it is proven whole: a send that is cut short leaves half a TLS record.
-            self._broken = True
-            try:
-                with trio.CancelScope(deadline=self._send_until):
-                    await self._stream.send(data)
-                    self._broken = False
-            except Broken:
-                pass
-        if self._broken:
+            whole = await self._accepted.send(data, deadline=self._send_until)
+        if not whole:
             self.end()
 
     async def _read(self) -> None:
@@ -189,9 +160,7 @@ class Connection:
         self._due = trio.current_time() + self._bounds.header_s
         with self._reading:
             while not self._ended:
-                data = await self._receive()
-                if data is None:
-                    return
+                data = await self._accepted.receive()
                 if self._idle and data:
                     self._idle = False
                     self._due = trio.current_time() + self._bounds.header_s
@@ -205,18 +174,11 @@ class Connection:
                 if not data:
                     return
 
-    async def _receive(self) -> bytes | None:
-        """What the client sent; nothing at its end, None when it is gone."""
-        try:
-            return await self._stream.receive()
-        except Broken:
-            return None
-
     async def _whole(self, head: Head, data: bytes) -> bytes:
         """The request, perhaps with more behind it; or less of it, if the client is gone."""
         if len(data) < head.whole_bytes:
             self._due = trio.current_time() + self._bounds.receive_s
-        while len(data) < head.whole_bytes and (more := await self._receive()):
+        while len(data) < head.whole_bytes and (more := await self._accepted.receive()):
             data += more
         return data
 
@@ -227,17 +189,12 @@ class Connection:
         answer = await head.handler(self.peer_der, request[head.head_bytes :])
         self._answering = False
         self._http.keep_alive_requests += 1
-        self.hot += 1
+        self._served.hot += 1
         last = self.retiring()
         data = memoryview(answer.encoded(date=_date(int(time.time())), last=last))
-        try:
-            # Nobody else sends meanwhile, and most answers fit the kernel's buffer.
-            sent = self._stream.send_now(data)
-        except Broken:
-            self.end()
-            return
-        if sent < len(data):
-            await self._send(data[sent:])
+        # Nobody else sends meanwhile, and most answers fit the kernel's buffer.
+        if rest := self._accepted.send_now(data):
+            await self._send(rest)
         if last:
             self._early = True
             self.end()
@@ -245,7 +202,7 @@ class Connection:
             await self.handle(Updated(idle=True))
 
     def _speak(self, task_group: TaskGroup) -> OneProtocol:
-        peer = self._stream.socket
+        peer = self._accepted.socket
         state = {**self._state}
         if self.peer_der is not None:
             state[PEER_DER] = self.peer_der
@@ -258,22 +215,13 @@ class Connection:
             self._context,
             task_group,
             ConnectionState(state),
-            self._tls is not None,
+            self._accepted.secured,
             _address(peer, peer.getpeername()),
             _address(peer, peer.getsockname()),
             self.handle,
         )
         protocol.owner = self
         return protocol
-
-    async def _close(self) -> None:
-        """The socket is closed, within ``linger_s``, also when cancelled."""
-        try:
-            with trio.move_on_after(self._bounds.linger_s):
-                if self._early and not self._broken:
-                    await self._stream.linger(self._bounds.linger_bytes_max)
-        finally:
-            self.close()
 
 
 def _address(peer: socket.socket, name: tuple[str, int]) -> tuple[str, int] | None:
@@ -283,15 +231,3 @@ def _address(peer: socket.socket, name: tuple[str, int]) -> tuple[str, int] | No
 @lru_cache(maxsize=1)
 def _date(second: int) -> str:
     return format_date_time(second)
-
-
-def _reason(error: BaseException) -> str:
-    """Why a handshake failed, in OpenSSL's words if it has any."""
-    cause = error.__cause__
-    if isinstance(error, trio.TooSlowError):
-        return "too slow"
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return cause.verify_message
-    if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
-        return cause.reason or "not TLS"
-    return "the client hung up"

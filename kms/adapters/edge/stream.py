@@ -20,7 +20,6 @@ from trio.lowlevel import wait_readable, wait_writable
 
 T = TypeVar("T")
 
-_READ_BYTES = 64 * 1024
 _HANG_UP = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 
 
@@ -50,11 +49,11 @@ class Stream:
         assert isinstance(ends, str), "a certificate has one end"
         return secure.getpeercert(binary_form=True), ends
 
-    async def receive(self) -> bytes:
+    async def receive(self, most: int) -> bytes:
         """What has come, or comes first; nothing at the end. Raises ``Broken``. Gives way: a client
         that sends and sends is not the only one."""
         waits = self._waits
-        data = await self._ready(partial(self.socket.recv, _READ_BYTES), wait_readable)
+        data = await self._ready(partial(self.socket.recv, most), wait_readable)
         if waits == self._waits:
             await trio.lowlevel.checkpoint()
         return data
@@ -88,7 +87,7 @@ class Stream:
         client has read it."""
         try:
             self.socket.shutdown(socket.SHUT_WR)
-            while most > 0 and (data := await self.receive()):
+            while most > 0 and (data := await self.receive(most)):
                 most -= len(data)
         except (Broken, OSError):
             return

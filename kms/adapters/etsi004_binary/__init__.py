@@ -17,19 +17,26 @@ size) and a payload. All integers are big-endian, strings end with NUL, a Key_st
 octets, all zero for NULL. ``Reader`` asks for exactly the bytes of the frame it is in (``space``),
 so it never swallows a byte of the next one and can be filled by ``recv_into``.
 
-The header carries 2,1,1. The error answers keep the full layout (status, index, two zero sizes),
-since the reference library reads all fields whatever the status says.
+The header carries 2,1,1. Two dialects are read and told apart by lengths, so that one port serves
+both. A is the reference library's. B, whose programs say 1,0,1, has a Metadata_mimetype of fixed
+256 octets, and a GET_KEY that ends with the size of the metadata buffer, without the buffer. What
+is written is in the version and dialect that the caller names. Error answers keep the full layout
+(status, index, two zero sizes), since the reference library reads all fields whatever the status.
 """
 
 from kms.adapters.etsi004_binary.codec import decode, encode
 from kms.adapters.etsi004_binary.fault import MessageFault
 from kms.adapters.etsi004_binary.messages import (
     HEADER_BYTES,
+    INDEX_ANY,
     REQUEST_PAYLOAD_BYTES_MAX,
     REQUESTS,
     RESPONSES,
+    VERSION,
+    VERSION_B,
     CloseRequest,
     CloseResponse,
+    Dialect,
     ErrorReply,
     GetKeyRequest,
     GetKeyResponse,
@@ -39,20 +46,28 @@ from kms.adapters.etsi004_binary.messages import (
     Request,
     Response,
     Service,
+    Version,
     get_key_response_bytes,
 )
 from kms.adapters.etsi004_binary.reader import Reader
+from kms.adapters.etsi004_binary.selector import KeyRole, KeyType, Selector, selector
 
 __all__ = [
     "HEADER_BYTES",
+    "INDEX_ANY",
     "REQUESTS",
     "REQUEST_PAYLOAD_BYTES_MAX",
     "RESPONSES",
+    "VERSION",
+    "VERSION_B",
     "CloseRequest",
     "CloseResponse",
+    "Dialect",
     "ErrorReply",
     "GetKeyRequest",
     "GetKeyResponse",
+    "KeyRole",
+    "KeyType",
     "Message",
     "MessageFault",
     "OpenConnectRequest",
@@ -60,8 +75,11 @@ __all__ = [
     "Reader",
     "Request",
     "Response",
+    "Selector",
     "Service",
+    "Version",
     "decode",
     "encode",
     "get_key_response_bytes",
+    "selector",
 ]

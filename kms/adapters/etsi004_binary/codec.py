@@ -15,6 +15,7 @@ from kms.adapters.etsi004_binary.messages import (
     VERSION,
     CloseRequest,
     CloseResponse,
+    Dialect,
     ErrorReply,
     GetKeyRequest,
     GetKeyResponse,
@@ -22,6 +23,7 @@ from kms.adapters.etsi004_binary.messages import (
     OpenConnectRequest,
     OpenConnectResponse,
     Service,
+    Version,
 )
 from kms.domain.limits import BLOCK_BYTES_MAX
 from kms.domain.secret import Secret
@@ -31,10 +33,11 @@ _HEADER: Final = struct.Struct("!BBBBI")
 _U32: Final = struct.Struct("!I")
 _QOS: Final = struct.Struct("!7I")
 _NULL: Final = bytes(16)
+_MIMETYPE_FIELD_BYTES: Final = MIMETYPE_BYTES_MAX + 1
 Part = bytes | memoryview
 
 
-def encode(message: Message) -> bytearray:
+def encode(message: Message, *, version: Version = VERSION) -> bytearray:
     """The whole frame. It may hold key bits: the caller wipes it when it is sent.
 
     A field that does not fit its form is our own mistake and asserts.
@@ -43,7 +46,7 @@ def encode(message: Message) -> bytearray:
     size = sum(map(len, parts))
     # Filled in place: joining or growing would leave copies of key bits behind.
     frame = bytearray(HEADER_BYTES + size)
-    _HEADER.pack_into(frame, 0, *VERSION, service, size)
+    _HEADER.pack_into(frame, 0, *version, service, size)
     at = HEADER_BYTES
     for part in parts:
         frame[at : at + len(part)] = part
@@ -60,17 +63,19 @@ def decode(service: Service, payload: bytearray | memoryview | bytes) -> Message
     return message
 
 
-def read_header(header: bytearray) -> tuple[Service, int]:
-    """The service and the payload's size. Raises ``MessageFault`` for what is no header."""
-    *version, number, size = _HEADER.unpack(header)
-    if tuple(version) != VERSION:
-        from_this_family = 1 <= version[0] <= MAJOR_MAX
+def read_header(header: bytearray, versions: frozenset[Version]) -> tuple[Version, Service, int]:
+    """The version, the service and the payload's size. Raises ``MessageFault`` for what is no
+    header, or one of another version."""
+    major, minor, micro, number, size = _HEADER.unpack(header)
+    version = (major, minor, micro)
+    if version not in versions:
+        wanted = " or ".join(".".join(map(str, each)) for each in sorted(versions))
         raise MessageFault(
-            "wrong-version" if from_this_family else "garbage",
-            f"version {'.'.join(map(str, version))}, not {'.'.join(map(str, VERSION))}",
+            "wrong-version" if 1 <= major <= MAJOR_MAX else "garbage",
+            f"version {major}.{minor}.{micro}, not {wanted}",
         )
     try:
-        return Service(number), size
+        return version, Service(number), size
     except ValueError:
         raise MessageFault("wrong-service", f"service 0x{number:02x} does not exist") from None
 
@@ -81,20 +86,20 @@ def _parts(message: Message) -> tuple[Service, Sequence[Part]]:
             return Service.OPEN_CONNECT_REQUEST, (
                 _text(message.source, URI_BYTES_MAX),
                 _text(message.destination, URI_BYTES_MAX),
-                *_qos(message.qos),
+                *_qos(message.qos, message.dialect),
                 _ksid(message.ksid),
             )
         case OpenConnectResponse():
             return Service.OPEN_CONNECT_RESPONSE, (
                 _U32.pack(message.status),
-                *_qos(message.qos),
+                *_qos(message.qos, message.dialect),
                 _ksid(message.ksid),
             )
         case GetKeyRequest():
             return Service.GET_KEY_REQUEST, (
                 message.ksid.bytes,
                 _U32.pack(message.index),
-                _U32.pack(len(message.metadata)),
+                _U32.pack(message.metadata_size),
                 message.metadata,
             )
         case GetKeyResponse():
@@ -126,7 +131,7 @@ def _ksid(ksid: UUID | None) -> bytes:
     return _NULL if ksid is None else ksid.bytes
 
 
-def _qos(qos: QoS) -> tuple[bytes, bytes]:
+def _qos(qos: QoS, dialect: Dialect) -> tuple[bytes, bytes]:
     numbers = (
         qos.key_chunk_size,
         qos.max_bps,
@@ -136,7 +141,10 @@ def _qos(qos: QoS) -> tuple[bytes, bytes]:
         qos.timeout,
         qos.ttl,
     )
-    return _QOS.pack(*numbers), _text(qos.metadata_mimetype, MIMETYPE_BYTES_MAX)
+    mimetype = _text(qos.metadata_mimetype, MIMETYPE_BYTES_MAX)
+    if dialect is Dialect.B:
+        mimetype = mimetype.ljust(_MIMETYPE_FIELD_BYTES, b"\0")
+    return _QOS.pack(*numbers), mimetype
 
 
 class _Payload:
@@ -147,7 +155,7 @@ class _Payload:
         self._at = 0
 
     def raw(self, length: int) -> memoryview:
-        if length > len(self._data) - self._at:
+        if length > self.left:
             raise MessageFault("garbage", "the payload ends inside a field")
         self._at += length
         return self._data[self._at - length : self._at]
@@ -186,9 +194,16 @@ class _Payload:
         except ValueError:
             raise MessageFault("bad-status", f"status {number} is not in table 2") from None
 
-    def qos(self) -> QoS:
+    def qos_and_ksid(self) -> tuple[QoS, UUID | None, Dialect]:
+        """The two fields that end an OPEN_CONNECT. What is left after the QoS's numbers tells the
+        dialects apart; in dialect A only a mimetype of 255 characters is as long."""
         chunk, max_bps, min_bps, jitter, priority, timeout, ttl = _QOS.unpack(self.raw(28))
-        return QoS(
+        fixed = self.left == _MIMETYPE_FIELD_BYTES + len(_NULL)
+        begin = self._at
+        mimetype = self.text(MIMETYPE_BYTES_MAX, "mimetype")
+        if fixed and any(self.raw(begin + _MIMETYPE_FIELD_BYTES - self._at)):
+            raise MessageFault("garbage", "the mimetype is followed by more than padding")
+        qos = QoS(
             key_chunk_size=chunk,
             max_bps=max_bps,
             min_bps=min_bps,
@@ -196,16 +211,20 @@ class _Payload:
             priority=priority,
             timeout=timeout,
             ttl=ttl,
-            metadata_mimetype=self.text(MIMETYPE_BYTES_MAX, "mimetype"),
+            metadata_mimetype=mimetype,
         )
+        return qos, self.ksid(), Dialect.B if fixed else Dialect.A
+
+    @property
+    def left(self) -> int:
+        return len(self._data) - self._at
 
     def rest(self) -> None:
         self._at = len(self._data)
 
     def end(self) -> None:
-        left = len(self._data) - self._at
-        if left:
-            raise MessageFault("garbage", f"{left} B after the last field")
+        if self.left:
+            raise MessageFault("garbage", f"{self.left} B after the last field")
 
 
 def _error(payload: _Payload) -> ErrorReply:
@@ -214,24 +233,27 @@ def _error(payload: _Payload) -> ErrorReply:
 
 
 def _open_connect_request(payload: _Payload) -> OpenConnectRequest:
+    source = payload.text(URI_BYTES_MAX, "source")
+    destination = payload.text(URI_BYTES_MAX, "destination")
+    qos, ksid, dialect = payload.qos_and_ksid()
     return OpenConnectRequest(
-        source=payload.text(URI_BYTES_MAX, "source"),
-        destination=payload.text(URI_BYTES_MAX, "destination"),
-        qos=payload.qos(),
-        ksid=payload.ksid(),
+        source=source, destination=destination, qos=qos, ksid=ksid, dialect=dialect
     )
 
 
 def _open_connect_response(payload: _Payload) -> OpenConnectResponse:
-    return OpenConnectResponse(status=payload.status(), qos=payload.qos(), ksid=payload.ksid())
+    status = payload.status()
+    qos, ksid, dialect = payload.qos_and_ksid()
+    return OpenConnectResponse(status=status, qos=qos, ksid=ksid, dialect=dialect)
 
 
 def _get_key_request(payload: _Payload) -> GetKeyRequest:
-    return GetKeyRequest(
-        ksid=payload.uuid(),
-        index=payload.u32(),
-        metadata=bytes(payload.sized(METADATA_BYTES_MAX, "metadata")),
-    )
+    ksid, index = payload.uuid(), payload.u32()
+    if payload.left == _U32.size:
+        # Dialect B ends with the size of the buffer; so does A where none is offered.
+        return GetKeyRequest(ksid=ksid, index=index, metadata_size=payload.u32())
+    metadata = bytes(payload.sized(METADATA_BYTES_MAX, "metadata"))
+    return GetKeyRequest(ksid=ksid, index=index, metadata=metadata)
 
 
 def _get_key_response(payload: _Payload) -> GetKeyResponse:

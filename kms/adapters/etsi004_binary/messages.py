@@ -1,6 +1,6 @@
 """The seven messages, and the bounds of their fields."""
 
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import Final
 from uuid import UUID
 
@@ -11,14 +11,20 @@ from kms.domain.secret import Secret
 from kms.domain.status import QoS, Status
 
 HEADER_BYTES: Final = 8
+Version = tuple[int, int, int]
 # ETSI GS QKD 004 V2.1.1, as the reference library announces itself.
-VERSION: Final = (2, 1, 1)
+VERSION: Final[Version] = (2, 1, 1)
+# What programs of dialect B send; the frames mean the same.
+VERSION_B: Final[Version] = (1, 0, 1)
 # An edition of the standard far from any that exists: not the protocol at all.
 MAJOR_MAX: Final = 9
 # A URI may embed an access token (clause 6.1), so this is far above a name's length.
 URI_BYTES_MAX: Final = 4 * limits.KIB
 # char[256] with the NUL (table 2).
 MIMETYPE_BYTES_MAX: Final = 255
+# The standard's index is never NULL in these bytes. Ours, as the standard is silent: this one
+# leaves the choice to the other side, which says in its answer what it chose.
+INDEX_ANY: Final = 2**32 - 1
 # Table 3 needs some 40 bytes; vendors add members.
 METADATA_BYTES_MAX: Final = 16 * limits.KIB
 # Two URIs and their NULs, seven integers, a mimetype and its NUL, a KSID; or a GET_KEY with
@@ -32,6 +38,15 @@ REQUEST_PAYLOAD_BYTES_MAX: Final = max(
 def get_key_response_bytes(chunk_bytes: int, metadata_bytes: int) -> int:
     """Payload of a GET_KEY response with a key and metadata of these sizes."""
     return 16 + chunk_bytes + metadata_bytes
+
+
+class Dialect(Enum):
+    """How Metadata_mimetype is laid out; everything else reads the same."""
+
+    A = "a string that ends with NUL"
+    """as the reference library has it"""
+    B = "256 octets, padded with NUL"
+    """as the table's char[256] can be read, and is by some"""
 
 
 class Service(IntEnum):
@@ -65,6 +80,8 @@ class OpenConnectRequest:
     qos: QoS
     ksid: UUID | None
     """None: the other side chooses"""
+    dialect: Dialect = Dialect.A
+    """what it came in, and is answered in"""
 
 
 @attrs.frozen(kw_only=True)
@@ -73,6 +90,7 @@ class OpenConnectResponse:
     qos: QoS
     """what is granted, or, with status 7, what would be"""
     ksid: UUID | None
+    dialect: Dialect = Dialect.A
 
 
 @attrs.frozen(kw_only=True)
@@ -80,7 +98,13 @@ class GetKeyRequest:
     ksid: UUID
     index: int
     metadata: bytes = b""
-    """a buffer of the size that is offered, or the two octets of the oblivious-key extension"""
+    """the buffer that is offered, or the two octets of ``selector``; none in dialect B"""
+    metadata_size: int = attrs.field()
+    """octets of the buffer; dialect B says this and sends no buffer"""
+
+    @metadata_size.default
+    def _buffer_size(self) -> int:
+        return len(self.metadata)
 
 
 @attrs.frozen(kw_only=True)

@@ -10,7 +10,13 @@ from contextlib import contextmanager
 
 from kms.adapters.etsi004_binary.codec import decode, read_header
 from kms.adapters.etsi004_binary.fault import MessageFault
-from kms.adapters.etsi004_binary.messages import HEADER_BYTES, Message, Service
+from kms.adapters.etsi004_binary.messages import (
+    HEADER_BYTES,
+    VERSION,
+    Message,
+    Service,
+    Version,
+)
 from kms.domain.secret import zero
 
 
@@ -18,11 +24,21 @@ class Reader:
     """The other side's frames, one after the other.
 
     ``services``: those that make sense from this other side; any other is ``wrong-service``.
+    ``versions``: those of the header; any other is ``wrong-version``.
     """
 
-    def __init__(self, *, payload_bytes_max: int, services: frozenset[Service]) -> None:
+    def __init__(
+        self,
+        *,
+        payload_bytes_max: int,
+        services: frozenset[Service],
+        versions: frozenset[Version] = frozenset({VERSION}),
+    ) -> None:
+        self.version = VERSION
+        """of the last header that was read"""
         self._payload_bytes_max = payload_bytes_max
         self._services = services
+        self._versions = versions
         self._service: Service | None = None
         """None: the header is being read"""
         self._buffer = bytearray(HEADER_BYTES)
@@ -80,7 +96,7 @@ class Reader:
             self.wipe()
 
     def _read_header(self) -> tuple[Service, int]:
-        service, size = read_header(self._buffer)
+        self.version, service, size = read_header(self._buffer, self._versions)
         if service not in self._services:
             raise MessageFault("wrong-service", f"{service.name} does not come from this side")
         if size > self._payload_bytes_max:

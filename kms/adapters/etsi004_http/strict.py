@@ -18,6 +18,8 @@ class Malformed(Exception):
     """HTTP 400. ``field`` is the path of the member at fault, ``body`` for the whole."""
 
     def __init__(self, field: str, reason: str) -> None:
+        # A member may be called "", and is named all the same.
+        field = field or '""'
         super().__init__(f"{field}: {reason}")
         self.field = field
         self.reason = reason

@@ -77,6 +77,10 @@ class MemoryNorthbound:
             return OpenReply(
                 status=Status.QOS_NOT_MET, message="Metadata_mimetype is not served", qos=qos
             )
+        if request.qos.key_chunk_size > CHUNK_BYTES_MAX and request.ksid not in self._streams:
+            return OpenReply(
+                status=Status.QOS_NOT_MET, message="Key_chunk_size is too large", qos=qos
+            )
         if request.ksid is None:
             return self._new(caller, apps, qos)
         stream = self._streams.get(request.ksid)
@@ -105,6 +109,9 @@ class MemoryNorthbound:
             return KeyReply(status=Status.PEER_NOT_CONNECTED, message="the stream is not open")
         if caller in stream.closed:
             return KeyReply(status=Status.PEER_NOT_CONNECTED, message="the stream is not open")
+        most = request.chunk_bytes_max
+        if most is not None and stream.qos.key_chunk_size > most:
+            return KeyReply(status=Status.NO_QKD_CONNECTION, message="the chunks are too large")
         taken = stream.taken.setdefault(caller, set())
         index = request.index if request.index is not None else max(taken, default=-1) + 1
         if index in taken or len(taken) >= self._chunks:

@@ -51,7 +51,9 @@ class Remembering(Checker):
 
     def restored(self, site: "Site") -> None:
         clone = site.place != site.name
-        self._until[site.name] = _ALWAYS if clone else self.simulation.loop.now_us
+        until = _ALWAYS if clone else self.simulation.loop.now_us
+        # Put back beside a clone, it still shares its name with that.
+        self._until[site.name] = max(until, self._until.get(site.name, 0))
 
     def stopped(self, site: "Site", why: str) -> None:
         if site.place != site.name and self._until.get(site.name) == _ALWAYS:

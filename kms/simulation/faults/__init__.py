@@ -8,11 +8,12 @@ Rules: a fault says when (``at_ms``), where, and everything else it needs; ``hap
 from kms.simulation.faults.clocks import CLOCKS
 from kms.simulation.faults.devices import DEVICES
 from kms.simulation.faults.disks import DISKS
+from kms.simulation.faults.entropy import ENTROPY
 from kms.simulation.faults.fault import Fault
 from kms.simulation.faults.processes import PROCESSES
 from kms.simulation.faults.wires import WIRES
 
-ALL: tuple[type[Fault], ...] = (*WIRES, *PROCESSES, *DISKS, *CLOCKS, *DEVICES)
-"""every kind, in a fixed order: a plan's draws depend on it"""
+ALL: tuple[type[Fault], ...] = (*WIRES, *PROCESSES, *DISKS, *CLOCKS, *ENTROPY, *DEVICES)
+"""every kind"""
 
 __all__ = ["ALL", "Fault"]

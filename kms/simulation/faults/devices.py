@@ -60,7 +60,7 @@ class Rush(LinkFault):
     """The pair makes ten times its rate for a while."""
 
     kinds: ClassVar = ("device: ten times the rate",)
-    per_hour: ClassVar = 3.0
+    per_hour: ClassVar = 6.0
     lasts_ms: int
 
     @classmethod
@@ -85,7 +85,7 @@ class SecondSecret(LinkFault):
     """An operator begins the link anew."""
 
     kinds: ClassVar = ("second secret",)
-    per_hour: ClassVar = 3.0
+    per_hour: ClassVar = 6.0
 
     @classmethod
     def drawn(cls, at_ms: int, lots: random.Random, topology: Topology) -> Self:

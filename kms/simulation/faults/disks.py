@@ -102,7 +102,7 @@ class Restore(SiteFault):
     """One of the copies comes back, with what opens it (a clone) or without (a backup)."""
 
     kinds: ClassVar = ("restored clone", "restored backup")
-    per_hour: ClassVar = 6.0
+    per_hour: ClassVar = 16.0
     which: float
     slots: bool
 
@@ -125,7 +125,7 @@ class RestoreBoth(LinkFault):
     """Both ends of a link come back on copies of any ages, where a witness sees it."""
 
     kinds: ClassVar = ("both ends restored",)
-    per_hour: ClassVar = 6.0
+    per_hour: ClassVar = 24.0
     which: tuple[float, float]
     slots: bool
 

@@ -107,7 +107,7 @@ class Clone(SiteFault):
     """A second machine with the disk and name of this one runs for a while."""
 
     kinds: ClassVar = ("clone",)
-    per_hour: ClassVar = 3.0
+    per_hour: ClassVar = 8.0
     lasts_ms: int
 
     @classmethod

@@ -1,0 +1,215 @@
+"""Counters under test: the fake itself, and each application interface with the fake behind it.
+
+``Over...`` is a ``Northbound`` that asks through a real interface, over mutual TLS, as the caller
+that it is told. What an interface cannot say (a ``message`` in frames) is the same for all answers.
+"""
+
+import base64
+import json
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from kms.adapters.edge import Bounds
+from kms.adapters.etsi004_binary import (
+    INDEX_ANY,
+    CloseRequest,
+    CloseResponse,
+    Dialect,
+    GetKeyRequest,
+    GetKeyResponse,
+    OpenConnectRequest,
+    OpenConnectResponse,
+)
+from kms.adapters.etsi004_http import etsi004_app
+from kms.adapters.memory.northbound import MemoryNorthbound
+from kms.domain.names import KSID, SAEId
+from kms.domain.policy import Policy
+from kms.domain.requests import Close, CloseReply, GetKey, KeyReply, OpenConnect, OpenReply
+from kms.domain.secret import Secret
+from kms.domain.status import QoS, Status
+from kms.ports.northbound import Forbidden, Northbound
+from tests.adapters.etsi004_http_client import Client as HTTPClient
+from tests.edge.authority import Authority
+from tests.edge.binary import BinaryClient, running_binary
+from tests.edge.support import Running, running
+
+AUTHORITY = Authority()
+# More than any metadata needs.
+_BUFFER_BYTES = 256
+
+Made = AbstractAsyncContextManager[Northbound]
+
+
+@asynccontextmanager
+async def memory(policy: Policy) -> AsyncIterator[Northbound]:
+    """The fake."""
+    yield MemoryNorthbound(policy=policy)
+
+
+@asynccontextmanager
+async def http(policy: Policy) -> AsyncIterator[Northbound]:
+    """HTTP and JSON."""
+    fake = MemoryNorthbound(policy=policy)
+    app = etsi004_app(fake, structlog.wrap_logger(None, processors=[_drop]))
+    async with running(app, authority=AUTHORITY, bounds=Bounds()) as edge:
+        yield OverHTTP(fake, edge)
+
+
+@asynccontextmanager
+async def frames(policy: Policy, dialect: Dialect = Dialect.A) -> AsyncIterator[Northbound]:
+    """ETSI's binary framing."""
+    fake = MemoryNorthbound(policy=policy)
+    async with running_binary(fake, authority=AUTHORITY, bounds=Bounds()) as edge:
+        yield OverFrames(fake, edge, dialect)
+
+
+COUNTERS: dict[str, Callable[[Policy], Made]] = {
+    "memory": memory,
+    "http": http,
+    "frames-A": frames,
+    "frames-B": lambda policy: frames(policy, Dialect.B),
+}
+
+
+class _Over(ABC):
+    """Asks on a new connection each time."""
+
+    def __init__(self, fake: MemoryNorthbound, edge: Running) -> None:
+        self._fake = fake
+        self._edge = edge
+
+    def connect(self, caller: SAEId) -> Any:
+        return self._edge.connect(AUTHORITY.client_context(caller))
+
+    def is_revoked(self, fingerprint: str) -> bool:
+        return self._fake.is_revoked(fingerprint)
+
+    @abstractmethod
+    async def open_connect(self, caller: SAEId, request: OpenConnect) -> OpenReply: ...
+
+    @abstractmethod
+    async def get_key(self, caller: SAEId, request: GetKey) -> KeyReply: ...
+
+    @abstractmethod
+    async def close(self, caller: SAEId, request: Close) -> CloseReply: ...
+
+
+class OverHTTP(_Over):
+    async def open_connect(self, caller: SAEId, request: OpenConnect) -> OpenReply:
+        qos = request.qos
+        body = {
+            "source": request.source,
+            "destination": request.destination,
+            "QoS": {
+                "Key_chunk_size": qos.key_chunk_size,
+                "Max_bps": qos.max_bps,
+                "Min_bps": qos.min_bps,
+                "Jitter": qos.jitter,
+                "Priority": qos.priority,
+                "Timeout": qos.timeout,
+                "TTL": qos.ttl,
+                "Metadata_mimetype": qos.metadata_mimetype,
+            },
+            "Key_stream_ID": None if request.ksid is None else str(request.ksid),
+        }
+        told = await self._post(caller, "open_connect", body)
+        ksid = told["Key_stream_ID"]
+        return OpenReply(
+            status=Status(told["status"]),
+            message=told["message"],
+            qos=QoS(**{name.lower(): value for name, value in told["QoS"].items()}),
+            ksid=None if ksid is None else KSID(UUID(ksid)),
+        )
+
+    async def get_key(self, caller: SAEId, request: GetKey) -> KeyReply:
+        body: dict[str, object] = {"Key_stream_ID": str(request.ksid), "index": request.index}
+        if request.metadata_size is not None:
+            body["Metadata"] = {"Metadata_size": request.metadata_size}
+        told = await self._post(caller, "get_key", body)
+        key = told.get("Key_buffer")
+        return KeyReply(
+            status=Status(told["status"]),
+            message=told["message"],
+            index=told["index"],
+            key=None if key is None else Secret(base64.b64decode(key)),
+            metadata=told["Metadata"]["Metadata_buffer"].encode(),
+            metadata_size=told["Metadata"]["Metadata_size"],
+        )
+
+    async def close(self, caller: SAEId, request: Close) -> CloseReply:
+        told = await self._post(caller, "close", {"Key_stream_ID": str(request.ksid)})
+        return CloseReply(status=Status(told["status"]), message=told["message"])
+
+    async def _post(self, caller: SAEId, function: str, body: object) -> Any:
+        async with self.connect(caller) as stream:
+            answer = await HTTPClient(stream).post(function, body)
+        if answer.status == 403:
+            raise Forbidden(answer.json["message"], hint="")
+        assert answer.status == 200, answer
+        return json.loads(answer.body)
+
+
+class OverFrames(_Over):
+    def __init__(self, fake: MemoryNorthbound, edge: Running, dialect: Dialect) -> None:
+        super().__init__(fake, edge)
+        self._dialect = dialect
+
+    async def open_connect(self, caller: SAEId, request: OpenConnect) -> OpenReply:
+        told = await self._call(
+            caller,
+            OpenConnectRequest(
+                source=request.source,
+                destination=request.destination,
+                qos=request.qos,
+                ksid=request.ksid,
+                dialect=self._dialect,
+            ),
+        )
+        assert isinstance(told, OpenConnectResponse)
+        assert told.dialect is self._dialect
+        if told.status is Status.NO_QKD_CONNECTION:
+            # The fake has a connection always, so this is what the port calls so.
+            raise Forbidden("status 4", hint="")
+        ksid = None if told.ksid is None else KSID(told.ksid)
+        return OpenReply(status=told.status, message="", qos=told.qos, ksid=ksid)
+
+    async def get_key(self, caller: SAEId, request: GetKey) -> KeyReply:
+        offered = _BUFFER_BYTES if request.metadata_size is None else request.metadata_size
+        told = await self._call(
+            caller,
+            GetKeyRequest(
+                ksid=request.ksid,
+                index=INDEX_ANY if request.index is None else request.index,
+                metadata=bytes(offered) if self._dialect is Dialect.A else b"",
+                metadata_size=offered,
+            ),
+        )
+        assert isinstance(told, GetKeyResponse)
+        size = len(told.metadata)
+        lacking = told.status is Status.METADATA_SIZE_INSUFFICIENT
+        return KeyReply(
+            status=told.status,
+            message="",
+            index=told.index,
+            key=told.key if told.status is Status.SUCCESS else None,
+            metadata=b"" if lacking else told.metadata,
+            metadata_size=size,
+        )
+
+    async def close(self, caller: SAEId, request: Close) -> CloseReply:
+        told = await self._call(caller, CloseRequest(ksid=request.ksid))
+        assert isinstance(told, CloseResponse)
+        return CloseReply(status=told.status, message="")
+
+    async def _call(self, caller: SAEId, request: Any) -> Any:
+        async with self.connect(caller) as stream:
+            return await BinaryClient(stream).call(request)
+
+
+def _drop(*_: Any) -> Any:
+    raise structlog.DropEvent
