@@ -7,6 +7,7 @@ at every request, so that removing a fingerprint from the policy acts at once, w
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 from kms.adapters.edge import PEER_DER
 from kms.adapters.tls import fingerprint, uri_sans
@@ -15,6 +16,8 @@ from kms.domain.names import SAEId, sae_id
 from kms.ports.northbound import Forbidden
 
 _SCHEME = "sae:"
+# Those of the connections that there may be, and some that were there.
+_CERTIFICATES_KEPT = 1024
 
 
 def caller_of(state: Mapping[str, object], is_revoked: Callable[[str], bool]) -> SAEId:
@@ -36,6 +39,7 @@ def caller_with(der: bytes | None, is_revoked: Callable[[str], bool]) -> SAEId:
     return name
 
 
+@lru_cache(maxsize=_CERTIFICATES_KEPT)
 def sae_of(der: bytes) -> SAEId:
     """The application that a certificate names. Raises ``Forbidden``."""
     names = uri_sans(der)

@@ -97,6 +97,7 @@ def uri_sans(der: bytes) -> tuple[str, ...]:
     return tuple(names.get_values_for_type(x509.UniformResourceIdentifier))
 
 
+@lru_cache(maxsize=_CERTIFICATES_KEPT)
 def fingerprint(der: bytes) -> str:
     """SHA-256 of the certificate, lower-case hexadecimal: what ``Policy.revoked`` lists."""
     return hashlib.sha256(der).hexdigest()

@@ -13,7 +13,7 @@ import trio
 from rich.console import Console
 from rich.table import Table
 
-from kms.bench import agreed, creation, delivery, floors, steps, tunnel
+from kms.bench import agreed, creation, delivery, floors, requests, steps, tunnel
 from kms.bench.figures import Figure, Report, median, this_machine
 from kms.bench.network import STREAMS, Network, Say, directory, network, streams
 from kms.bench.peer import other_end
@@ -21,8 +21,7 @@ from kms.bench.plan import FULL, QUICK, Plan
 from kms.client import ClientError
 from kms.domain.errors import LocalFault
 
-NAMES = (agreed.NAME, tunnel.NAME, creation.NAME, delivery.NAME, steps.NAME)
-_WITH_NETWORK = frozenset({agreed.NAME, creation.NAME, delivery.NAME})
+NAMES = (agreed.NAME, tunnel.NAME, creation.NAME, delivery.NAME, requests.NAME, steps.NAME)
 _MEMORY_BYTES = 256 * 1024 * 1024
 
 
@@ -95,12 +94,15 @@ def _with_processes(plan: Plan, wanted: frozenset[str], say: Say, path: Path) ->
     with network(path, plan.block_bytes) as net:
         if agreed.NAME in wanted:
             found += trio.run(agreed.measure, net, plan, path, say)
-        if wanted & {creation.NAME, delivery.NAME}:
+        if wanted & {creation.NAME, delivery.NAME, requests.NAME}:
             say("agreeing on key for what follows")
-            trio.run(net.until_agreed, plan.pad_bytes)
+            extra = 2 * requests.pad_bytes(plan) if requests.NAME in wanted else 0
+            trio.run(net.until_agreed, plan.pad_bytes + extra)
         net.without_devices()
         if wanted & {creation.NAME, delivery.NAME}:
             found += _keys(net, plan, wanted, say, path)
+        if requests.NAME in wanted:
+            found += trio.run(requests.measure, net, plan, say)
         if tunnel.NAME in wanted:
             found.append(_tunnel(net, plan, say))
     return found

@@ -71,6 +71,11 @@ class Network:
         for device in self.site.devices:
             self.processes.kill(f"device-{device.node}")
 
+    def others(self) -> list[int]:
+        """The processes beside the first node's."""
+        first = self.site.nodes[0].name
+        return [each.pid for name, each in self.processes.running.items() if name != first]
+
     def node_cpu_s(self) -> float:
         """Processor time that the first node has taken, its threads and the kernel's part too."""
         process = self.processes.running[self.site.nodes[0].name]

@@ -24,6 +24,8 @@ class Plan:
     """key made in one round, by chunk size"""
     delivered_s: float
     """how long one round of small chunks over HTTP lasts, at the most"""
+    requested_bytes: int = 8 * MIB
+    """made ahead for each of the streams that many connections ask of: a stream's stock"""
     connections: int = 6
     """of the client that fetches keys"""
     step_s: float

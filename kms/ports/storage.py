@@ -56,6 +56,10 @@ class Storage(Protocol):
         """
         ...
 
+    def at_hand(self, material: MaterialId, offset: int, length: int) -> Secret | None:
+        """The bytes that ``read`` would return, if they are in memory; they stay."""
+        ...
+
     async def read(self, material: MaterialId, offset: int, length: int) -> Secret:
         """The bytes, which stay. Any range. Raises ``StoreFault`` as ``take`` does."""
         ...

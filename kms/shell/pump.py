@@ -8,8 +8,9 @@ disk the next batch gathers. So nothing leaves the node before what it depends o
 I5, I11), and a disk that is slow makes batches larger, not queues longer. A crash on the way leaves
 an audit record of what did not leave, or a write whose outputs did not.
 
-Reading material (``TakeMaterial``, ``ReadMaterial``, ``DeliverKey``) goes to a second task: a
-delivery does not wait for the next commit. What it reads for the node comes back as an event.
+A chunk that the store has at hand is delivered then and there. Other reading of material
+(``TakeMaterial``, ``ReadMaterial``, ``DeliverKey``) goes to a second task: a delivery does not wait
+for the next commit. What it reads for the node comes back as an event.
 
 A store, journal or witness that fails or hangs ends the pump, and with it the node: after a failed
 sync nothing about the disk is known, and without a journal no key may leave.
@@ -45,7 +46,7 @@ from kms.domain.effects import (
     WipeMaterial,
     Write,
 )
-from kms.domain.errors import AppFault, StoreFault
+from kms.domain.errors import StoreFault
 from kms.domain.events import (
     Asked,
     DeviceChanged,
@@ -60,6 +61,7 @@ from kms.domain.events import (
 from kms.domain.names import BlockId, DeviceId, LinkId
 from kms.domain.node import Node
 from kms.domain.requests import Close, KeyReply, Reply
+from kms.domain.secret import Secret
 from kms.domain.status import Status
 from kms.ports.clock import Clock
 from kms.ports.journal import Journal
@@ -67,7 +69,9 @@ from kms.ports.northbound import Forbidden, Overloaded
 from kms.ports.peer import PeerLinks
 from kms.ports.storage import Storage
 from kms.ports.witness import Witness
+from kms.shell.auditruns import in_runs
 from kms.shell.disktime import disk_time
+from kms.shell.waiter import Waiter
 
 _WRITES: Final = (Save, Forget, StoreMaterial, WipeMaterial)
 Fields = dict[str, str | int | float | bool | None]
@@ -91,23 +95,6 @@ class PumpStatistics:
     """in line and in the batch that gathers"""
     waiters: int
     """callers whose answer has not come"""
-
-
-class Waiter:
-    """One caller that waits for the node's answer."""
-
-    def __init__(self) -> None:
-        self.done = trio.Event()
-        self.reply: Reply | None = None
-        self.fault: AppFault | None = None
-
-    def answer(self, reply: Reply) -> None:
-        self.reply = reply
-        self.done.set()
-
-    def fail(self, fault: AppFault) -> None:
-        self.fault = fault
-        self.done.set()
 
 
 class Pump:
@@ -136,7 +123,6 @@ class Pump:
         self._to_read, self._reads = trio.open_memory_channel[
             TakeMaterial | ReadMaterial | DeliverKey
         ](math.inf)
-        self._moved: list[Event] = []
         self._ticked_ms = -limits.TICK_MS
         self._waiters: dict[int, Waiter] = {}
         self._done: dict[int, trio.Event] = {}
@@ -150,6 +136,7 @@ class Pump:
     async def put(self, event: Event) -> None:
         """The event is in line; waits while the line is full."""
         await self._send.send(event)
+        self._wake.set()
 
     def put_now(self, event: Event) -> None:
         """The event is in line. Raises ``Overloaded`` when the line is full."""
@@ -157,6 +144,7 @@ class Pump:
             self._send.send_nowait(event)
         except trio.WouldBlock:
             raise Overloaded("the node is overloaded", hint="try again in a second") from None
+        self._wake.set()
 
     def put_soon(self, event: MaterialOpened | HungUp | DeviceChanged) -> None:
         """The event is in the next batch."""
@@ -220,7 +208,7 @@ class Pump:
         return PumpStatistics(
             events=self.events,
             batches=self.batches,
-            events_waiting=line + len(self._moved) + len(self._soon),
+            events_waiting=line + len(self._soon),
             waiters=len(self._waiters),
         )
 
@@ -230,7 +218,6 @@ class Pump:
         """Pumps until cancelled. Raises the fault of store, journal or witness: the node stops."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._read_material)
-            nursery.start_soon(self._move_in)
             while True:
                 with trio.move_on_after(max(0.0, self._pause_s())):
                     await self._wake.wait()
@@ -238,20 +225,20 @@ class Pump:
                 if events or self._entries:
                     await self._batch(events)
 
-    async def _move_in(self) -> None:
-        """Events in line become events of the next batch, as many as it takes."""
-        async for event in self._receive:
-            while len(self._moved) >= limits.BATCH_EVENTS_MAX:
-                await self._changed.wait()
-            self._moved.append(event)
-            self._wake.set()
-
     def _gathered(self) -> list[Event]:
-        """All that has arrived and is still wanted; a tick when it is time."""
-        events: list[Event] = [*self._soon, *filter(self._wanted, self._moved)]
-        self._soon.clear()
-        self._moved.clear()
+        """What has arrived and is still wanted, as much as one batch takes; a tick when it is
+        time."""
         self._wake = trio.Event()
+        events: list[Event] = [*self._soon]
+        self._soon.clear()
+        try:
+            for _ in range(limits.BATCH_EVENTS_MAX):
+                event = self._receive.receive_nowait()
+                if self._wanted(event):
+                    events.append(event)
+            self._wake.set()
+        except trio.WouldBlock:
+            pass  # Nothing is left in line.
         if self._pause_s() <= 0:
             self._ticked_ms = self._clock.now().mono_ms
             events.append(Tick())
@@ -278,7 +265,7 @@ class Pump:
         effects = self.node.handle_all(self._clock.now(), events)
         writes: list[Write] = [each for each in effects if isinstance(each, _WRITES)]
         entries = [each.entry for each in effects if isinstance(each, Audit)]
-        entries += self._entries
+        entries = in_runs(entries) + self._entries
         self._entries = []
         with disk_time():
             await self._make_durable(writes, entries)
@@ -316,7 +303,9 @@ class Pump:
         match output:
             case SendFrame(link=link, session=session, data=data):
                 self._peers.send(link, session, data)
-            case TakeMaterial() | ReadMaterial() | DeliverKey():
+            case DeliverKey():
+                self._deliver_now(output)
+            case TakeMaterial() | ReadMaterial():
                 self._to_read.send_nowait(output)
             case Answer(request_id=request_id, reply=reply):
                 self._answer(request_id, reply)
@@ -367,9 +356,19 @@ class Pump:
             reason=reason,
         )
 
-    async def _deliver(self, asked: DeliverKey) -> None:
+    def _deliver_now(self, asked: DeliverKey) -> None:
+        """The chunk is delivered if the store has it at hand, else it is read."""
         if asked.request_id not in self._waiters:
             return  # The caller hung up; the chunk is recorded as delivered and lost at this end.
+        key = self._storage.at_hand(asked.material, asked.offset, asked.length)
+        if key is None:
+            self._to_read.send_nowait(asked)
+        else:
+            self._answer(asked.request_id, _delivered(asked, key))
+
+    async def _deliver(self, asked: DeliverKey) -> None:
+        if asked.request_id not in self._waiters:
+            return
         try:
             key = await self._storage.read(asked.material, asked.offset, asked.length)
         except StoreFault as fault:
@@ -377,12 +376,16 @@ class Pump:
             message = "this chunk cannot be read at this end; go on at the next index"
             reply = KeyReply(status=Status.INSUFFICIENT_KEY, message=message, index=asked.index)
         else:
-            reply = KeyReply(
-                status=Status.SUCCESS,
-                message="",
-                index=asked.index,
-                key=key,
-                metadata=asked.metadata,
-                metadata_size=len(asked.metadata),
-            )
+            reply = _delivered(asked, key)
         self._answer(asked.request_id, reply)
+
+
+def _delivered(asked: DeliverKey, key: Secret) -> KeyReply:
+    return KeyReply(
+        status=Status.SUCCESS,
+        message="",
+        index=asked.index,
+        key=key,
+        metadata=asked.metadata,
+        metadata_size=len(asked.metadata),
+    )

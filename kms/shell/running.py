@@ -160,9 +160,7 @@ class RunningNode:
             watcher=self.alarms,
             witness=witness,
         )
-        self.counter = Counter(
-            self.pump, clock=parts.clock, entropy=parts.entropy, is_revoked=parts.is_revoked
-        )
+        self.counter = Counter(self.pump, entropy=parts.entropy, is_revoked=parts.is_revoked)
         self.view = RunningView(
             self.pump,
             counter=self.counter,

@@ -8,7 +8,7 @@ import structlog
 import trio
 
 from kms.adapters import edge, etsi004_tls
-from kms.adapters.etsi004_http import etsi004_app
+from kms.adapters.etsi004_http import HotGetKey, etsi004_app
 from kms.adapters.operations import ADMIN_BOUNDS, admin_app, operations_app
 from kms.config import Config
 from kms.ports.admin import Admin
@@ -69,6 +69,7 @@ class Listeners:
             tls=tls,
             log=self._log,
             bounds=self._application_bounds(),
+            hot=HotGetKey(counter, self._log),
             task_status=task_status,
         )
 

@@ -1,8 +1,9 @@
 """A client of the 004 binding that checks each exchange against the OpenAPI document."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import attrs
@@ -12,7 +13,7 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 from kms.adapters.edge import Bounds
-from kms.adapters.etsi004_http import etsi004_app
+from kms.adapters.etsi004_http import HotGetKey, etsi004_app
 from kms.adapters.etsi004_http.openapi import PREFIX, document
 from kms.adapters.memory.northbound import MemoryNorthbound
 from tests.edge.authority import Authority
@@ -22,6 +23,9 @@ AUTHORITY = Authority()
 ALICE, BOB = "sae:alice.a", "sae:bob.b"
 CONTEXTS = {name: AUTHORITY.client_context(name) for name in (ALICE, BOB, "sae:eve.a")}
 _BASE = "urn:kms:openapi"
+WAYS = ("fast", "slow")
+"""GET_KEY is answered on the connection's own task, or by hypercorn and Quart: the same contract"""
+_way: ContextVar[str] = ContextVar("way", default="fast")
 
 
 @attrs.frozen
@@ -99,9 +103,21 @@ class Site:
 @asynccontextmanager
 async def site(counter: MemoryNorthbound | None = None) -> AsyncIterator[Site]:
     counter = counter or MemoryNorthbound()
-    app = etsi004_app(counter, structlog.wrap_logger(None, processors=[_drop]))
-    async with running(app, authority=AUTHORITY, bounds=Bounds()) as edge:
+    log = structlog.wrap_logger(None, processors=[_drop])
+    app = etsi004_app(counter, log)
+    hot = HotGetKey(counter, log) if _way.get() == "fast" else None
+    async with running(app, authority=AUTHORITY, bounds=Bounds(), hot=hot) as edge:
         yield Site(edge, counter)
+
+
+@contextmanager
+def on(way: str) -> Iterator[None]:
+    """Sites made inside answer GET_KEY on this way."""
+    token = _way.set(way)
+    try:
+        yield
+    finally:
+        _way.reset(token)
 
 
 def check_request(path: str, body: object) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Iterator
 
 import pytest
 import trio
@@ -14,10 +15,17 @@ from kms.domain.policy import Policy, Rule
 from kms.domain.requests import GetKey, KeyReply
 from kms.domain.secret import Secret
 from kms.ports.northbound import Overloaded
-from tests.adapters.etsi004_http_client import ALICE, BOB, site
+from tests.adapters.etsi004_http_client import ALICE, BOB, WAYS, on, site
 
 UNKNOWN = "550e8400-e29b-41d4-a716-446655440000"
 OCTETS = {"Accept": "application/octet-stream"}
+
+
+@pytest.fixture(autouse=True, params=WAYS)
+def _way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """One contract, on both ways."""
+    with on(request.param):
+        yield
 
 
 async def test_two_applications_open_read_the_same_keys_and_close() -> None:

@@ -1,6 +1,6 @@
 """The document that is served is true: every status it names happens, and it reads as OpenAPI."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 
 import attrs
@@ -11,7 +11,7 @@ from kms.adapters.memory.northbound import MemoryNorthbound
 from kms.domain.errors import KMSError, LocalFault, Sealed
 from kms.domain.status import Status
 from kms.ports.northbound import Forbidden
-from tests.adapters.etsi004_http_client import ALICE, BOB, Answer, Client, site
+from tests.adapters.etsi004_http_client import ALICE, BOB, WAYS, Answer, Client, on, site
 
 KSID = {"Key_stream_ID": "550e8400-e29b-41d4-a716-446655440000"}
 BODIES: dict[str, Mapping[str, object]] = {
@@ -20,6 +20,13 @@ BODIES: dict[str, Mapping[str, object]] = {
     "close": KSID,
 }
 NO = {"Accept": "text/html"}
+
+
+@pytest.fixture(autouse=True, params=WAYS)
+def _way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """One contract, on both ways."""
+    with on(request.param):
+        yield
 
 
 @attrs.frozen(kw_only=True)

@@ -1,7 +1,7 @@
 """What does not parse is 400 with the member named, and changes nothing (I9)."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import hypothesis.strategies as st
 import pytest
@@ -11,7 +11,7 @@ from kms.adapters.etsi004_http import reading
 from kms.adapters.etsi004_http.strict import Malformed, Members, read
 from kms.adapters.memory.northbound import MemoryNorthbound
 from kms.domain.requests import Close, GetKey, OpenConnect
-from tests.adapters.etsi004_http_client import ALICE, BOB, site
+from tests.adapters.etsi004_http_client import ALICE, BOB, WAYS, on, site
 
 KSID = "550e8400-e29b-41d4-a716-446655440000"
 OPEN = f'"source": "{ALICE}", "destination": "{BOB}"'
@@ -91,13 +91,22 @@ MALFORMED = [
 ]
 
 
+@pytest.fixture(autouse=True, params=WAYS)
+def _way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """One contract, on both ways."""
+    with on(request.param):
+        yield
+
+
 async def test_what_is_malformed_is_400_with_the_member_named_and_reaches_no_counter() -> None:
     class Untouched(MemoryNorthbound):
         async def _checkpoint(self) -> None:
             raise AssertionError("a malformed request reached the counter")
 
     async with site(Untouched()) as here, here.client() as alice:
-        for function, body, field in MALFORMED:
+        # What is wrong for CLOSE is wrong for GET_KEY, which has more members.
+        cases = [("get_key", body, field) for name, body, field in MALFORMED if name == "close"]
+        for function, body, field in MALFORMED + cases:
             answer = await alice.post(function, body)
 
             assert answer.status == 400, (function, body[:80])
@@ -120,20 +129,24 @@ async def test_what_is_malformed_is_400_with_the_member_named_and_reaches_no_cou
         ({"Content-Type": "APPLICATION/JSON"}, 200),
     ],
 )
-async def test_media_types_are_what_they_say(headers: dict[str, str], status: int) -> None:
+@pytest.mark.parametrize("function", ["close", "get_key"])
+async def test_media_types_are_what_they_say(
+    function: str, headers: dict[str, str], status: int
+) -> None:
     async with site() as here, here.client() as alice:
-        answer = await alice.post("close", f"{{{GET}}}".encode(), headers=headers)
+        answer = await alice.post(function, f"{{{GET}}}".encode(), headers=headers)
 
     assert status == answer.status
 
 
-async def test_a_body_above_64_kib_is_413_and_the_largest_below_is_read() -> None:
+@pytest.mark.parametrize("function", ["close", "get_key"])
+async def test_a_body_above_64_kib_is_413_and_the_largest_below_is_read(function: str) -> None:
     padding = " " * (64 * 1024 - len(GET) - 2)
     async with site() as here:
         async with here.client() as alice:
-            fits = await alice.post("close", f"{{{GET}{padding}}}".encode())
+            fits = await alice.post(function, f"{{{GET}{padding}}}".encode())
         async with here.client() as alice:
-            too_large = await alice.post("close", f"{{{GET}{padding} }}".encode())
+            too_large = await alice.post(function, f"{{{GET}{padding} }}".encode())
 
     assert fits.status == 200
     assert too_large.status == 413

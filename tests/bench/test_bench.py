@@ -29,6 +29,7 @@ TINY = attrs.evolve(
     created_bytes={KIB: 64 * KIB},
     delivered_s=1.0,
     step_s=0.002,
+    requested_bytes=512 * KIB,
 )
 
 
@@ -66,6 +67,17 @@ def test_two_real_nodes_are_measured_against_floors_and_leave_no_file(own_tmp: P
     assert list(own_tmp.iterdir()) == []
 
 
+@pytest.mark.slow
+@pytest.mark.processes
+def test_many_connections_are_measured_beside_the_bare_listener(own_tmp: Path) -> None:
+    report = measure("requests")
+
+    _, *figures = report.figures
+    assert ["keys/s", "Mbit/s", "Mbit/s"] == [each.unit for each in figures]
+    assert all(each.measured > 0 and each.floor and each.per_cpu_s for each in figures)
+    assert list(own_tmp.iterdir()) == []
+
+
 def test_the_json_has_the_documented_fields() -> None:
     figure = Figure(name="agreed", what="it", measured=50.0, unit="Mbit/s", floor=200.0)
     machine = Machine(cpus=2, cpu="c", python="3", sqlite="3", version="0", revision="")
@@ -96,7 +108,7 @@ def test_a_scenario_that_does_not_exist_is_refused_with_the_names_of_those_that_
     status = command(["bench", "--quick", "--only", "nothing"])
 
     assert status == 1
-    assert "agreed, tunnel, creation, delivery, steps" in capsys.readouterr().err
+    assert "agreed, tunnel, creation, delivery, requests, steps" in capsys.readouterr().err
 
 
 def test_both_ends_of_the_tunnel_have_the_same_pad_and_use_it_once() -> None:

@@ -15,7 +15,7 @@ from kms.adapters.memory.storage import MemoryDisk
 from kms.adapters.store_sqlite import SQLiteStore
 from kms.domain.effects import Forget, Save
 from kms.domain.errors import StoreFault
-from kms.domain.names import MaterialId
+from kms.domain.names import MaterialId, NodeId
 from kms.domain.records import NodeRecord, StreamRecord
 from kms.domain.secret import Secret
 from kms.ports.storage import Storage
@@ -326,6 +326,33 @@ async def test_a_wiped_chunk_is_not_read_from_any_memory(rig: Rig) -> None:
     await storage.take(name, UNIT, UNIT)
     with pytest.raises(StoreFault):
         await storage.read(name, UNIT, 1)
+
+
+async def test_what_is_at_hand_is_what_reading_returns_and_gone_when_it_is_wiped(rig: Rig) -> None:
+    storage = await rig.open()
+    name = MaterialId("chunk/1")
+    await storage.commit([store(name, bits(2 * UNIT), UNIT)])
+    before = storage.at_hand(name, 32, 64)
+    if before is not None:
+        assert bits(2 * UNIT)[32:96] == bytes(before.expose())
+        before.wipe()
+    await storage.commit([wipe(name, 32, 64)])
+
+    assert storage.at_hand(name, 32, 64) is None
+    assert storage.at_hand(name, 95, 1) is None
+    assert storage.at_hand(name, 2 * UNIT - 1, 2) is None
+    assert storage.at_hand(MaterialId("chunk/2"), 0, 1) is None
+    assert bits(2 * UNIT)[:32] == await shown(storage, 0, 32, name)
+
+
+async def test_a_record_that_a_commit_names_twice_is_as_it_was_named_last(rig: Rig) -> None:
+    storage = await rig.open()
+    one, two, three = (NodeRecord(node=NodeId("a"), boot=boot) for boot in (1, 2, 3))
+    await storage.commit([Save(one), Forget(one), Save(two)])
+    await storage.commit([Save(one), Save(three)])
+    await storage.aclose()
+
+    assert [three] == [each for each in (await rig.open()).load() if isinstance(each, NodeRecord)]
 
 
 async def test_a_second_open_is_refused_until_the_first_is_closed(rig: Rig) -> None:

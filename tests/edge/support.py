@@ -7,10 +7,20 @@ from functools import partial
 from typing import Any
 
 import attrs
+import h11
 import structlog
 import trio
 
-from kms.adapters.edge import Bounds, Reception, TLSSource, listen_tcp, serve
+from kms.adapters.edge import (
+    Answer,
+    Bounds,
+    Handler,
+    HotRoutes,
+    Reception,
+    TLSSource,
+    listen_tcp,
+    serve,
+)
 from tests.edge.authority import Authority
 
 Stream = trio.SSLStream[trio.SocketStream] | trio.SocketStream
@@ -128,9 +138,10 @@ async def running(
     bounds: Bounds = SHORT,
     tls: TLSSource | None = None,
     listeners: Sequence[trio.abc.Listener[trio.SocketStream]] = (),
+    hot: HotRoutes | None = None,
 ) -> AsyncIterator[Running]:
     """The HTTP server on loopback, until the block ends; then it is cancelled."""
-    serving = partial(serve, app, bounds=bounds)
+    serving = partial(serve, app, bounds=bounds, hot=hot)
     async with hosted(
         serving, served, authority=authority, tls=tls, listeners=listeners
     ) as running:
@@ -219,3 +230,42 @@ def small_app() -> Any:
         return {"thought": True}
 
     return app
+
+
+class SmallHot:
+    """What of ``small_app`` is answered on the fast way, and some that only the fast way has. Takes
+    whatever header the gate lets through."""
+
+    def __init__(self) -> None:
+        self.thinking = 0
+        self._handlers: dict[bytes, Handler] = {
+            b"/echo": self._echo,
+            b"/think": self._think,
+            b"/large": self._large,
+            b"/fault": self._fault,
+        }
+        self.request_lines = tuple(b"POST %s HTTP/1.1\r\n" % path for path in self._handlers)
+
+    def handler(self, request: h11.Request) -> Handler | None:
+        return self._handlers.get(request.target)
+
+    async def _echo(self, der: bytes | None, body: bytes) -> Answer:
+        return _json(b'{"bytes":%d}\n' % len(body))
+
+    async def _think(self, der: bytes | None, body: bytes) -> Answer:
+        self.thinking += 1
+        try:
+            await trio.sleep(1.0)
+        finally:
+            self.thinking -= 1
+        return _json(b'{"thought":true}\n')
+
+    async def _large(self, der: bytes | None, body: bytes) -> Answer:
+        return _json(bytes(16 * 1024 * 1024))
+
+    async def _fault(self, der: bytes | None, body: bytes) -> Answer:
+        raise ZeroDivisionError("a mistake of ours")
+
+
+def _json(body: bytes) -> Answer:
+    return Answer(status=200, headers={"content-type": "application/json"}, body=body)

@@ -19,7 +19,7 @@ import trio
 from kms.adapters.edge import Bounds
 from tests.edge.authority import Authority
 from tests.edge.hostile import OPENINGS, bent, hangs_up, status, try_bent, try_listed
-from tests.edge.support import PROBE, SHORT, Running, reply, running, small_app
+from tests.edge.support import PROBE, SHORT, Running, SmallHot, reply, running, small_app
 from tests.proof.report import PartReport, Tell
 
 _AT_ONCE: Final = 25
@@ -133,7 +133,7 @@ async def _server(
     """A server with a bystander; when the block ends it was lived through."""
     app = small_app()
     app.logger.disabled = True  # it has an opening that asks for a fault
-    async with running(app, authority=authority, bounds=bounds) as edge:
+    async with running(app, authority=authority, bounds=bounds, hot=SmallHot()) as edge:
         yield edge
         seen = edge.server.statistics()
         tried.contained += seen.contained

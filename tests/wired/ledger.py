@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from kms.adapters.memory.storage import MemoryDisk
 from kms.domain import limits
-from kms.domain.audit import AuditRecord
+from kms.domain.audit import AuditEntry, AuditRecord
 from kms.domain.effects import Save, Write
 from kms.domain.frame import HEADER_BYTES, Kind, read_header
 from kms.domain.lifecycle import KeyState
@@ -75,9 +75,7 @@ class Ledger:
         assert run is not None, "I5 an answer before its commit"
         assert run.state in _DELIVERED, f"I5 an answer before its commit: {run.state}"
         assert any(
-            record.entry.event == "key-delivered"
-            and record.entry.subject == str(ksid)
-            and record.entry.detail["index"] == reply.index
+            record.entry.subject == str(ksid) and reply.index in deliveries(record.entry)
             for record in audit
         ), "I11 an answer before its journal entry"
 
@@ -94,6 +92,16 @@ class Ledger:
         """Chunks that both ends got: they are equal, or ``key`` had raised."""
         one, other = (set(each) for each in self.delivered.values())
         return len(one & other)
+
+
+def deliveries(entry: AuditEntry) -> range:
+    """The indices that an entry says were delivered."""
+    if entry.event != "key-delivered":
+        return range(0)
+    first, count = entry.detail["index"], entry.detail["count"]
+    assert isinstance(first, int), "a delivery has an index"
+    assert isinstance(count, int), "and a count"
+    return range(first, first + count)
 
 
 def _run(disk: MemoryDisk, ksid: KSID, index: int) -> KeyRunRecord | None:

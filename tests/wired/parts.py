@@ -126,6 +126,9 @@ class GatedStorage:
         self._trace.add(self._node, "take", material, offset, length)
         return await self._storage.take(material, offset, length)
 
+    def at_hand(self, material: MaterialId, offset: int, length: int) -> Secret | None:
+        return self._storage.at_hand(material, offset, length)
+
     async def read(self, material: MaterialId, offset: int, length: int) -> Secret:
         await self._gates.read.passed()
         self._trace.add(self._node, "read", material, offset, length)

@@ -25,6 +25,7 @@ from kms.domain.status import QoS, Status
 from kms.ports.device import DeviceBlock
 from kms.shell.intake import NodeIntake
 from tests.wired.client import close, get, next_pair, open_stream, stream
+from tests.wired.ledger import deliveries
 from tests.wired.nodes import Wired, WiredNode, device_blocks, wired
 from tests.wired.steps import STEPS_MAX, Steps, at_step
 from tests.world import LINK
@@ -120,8 +121,7 @@ async def test_a_caller_that_hangs_up_at_any_step_of_waiting_for_a_key_loses_wha
             await _no_more_than(tasks)
             await next_pair(nodes, ksid)
             delivered = any(
-                record.entry.event == "key-delivered"
-                and (record.entry.subject, record.entry.detail["index"]) == (str(ksid), index)
+                record.entry.subject == str(ksid) and index in deliveries(record.entry)
                 for record in alice.audit
             )
             later = await get(alice, ksid, index)

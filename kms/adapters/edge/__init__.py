@@ -16,7 +16,9 @@ it alone closes it, and when it ends the request's task is cancelled. Nothing is
 from kms.adapters.edge.accepted import Accepted, TLSSource
 from kms.adapters.edge.bounds import Bounds
 from kms.adapters.edge.connection import PEER_DER, PEER_UID
+from kms.adapters.edge.hot import Answer, Handler, HotRoutes
 from kms.adapters.edge.listen import listen_tcp, listen_unix
+from kms.adapters.edge.quiet import place_of
 from kms.adapters.edge.reception import EdgeStatistics, Listener, Reception
 from kms.adapters.edge.server import Server, serve
 
@@ -24,13 +26,17 @@ __all__ = [
     "PEER_DER",
     "PEER_UID",
     "Accepted",
+    "Answer",
     "Bounds",
     "EdgeStatistics",
+    "Handler",
+    "HotRoutes",
     "Listener",
     "Reception",
     "Server",
     "TLSSource",
     "listen_tcp",
     "listen_unix",
+    "place_of",
     "serve",
 ]

@@ -5,6 +5,7 @@ one. No request begins after the certificate's end, after ``connection_s``, or o
 certificates were replaced. The socket is closed within a bound, however it ends.
 """
 
+import socket
 import ssl
 import time
 from typing import Final, Protocol
@@ -12,6 +13,7 @@ from typing import Final, Protocol
 import trio
 
 from kms.adapters.edge.bounds import Bounds
+from kms.adapters.edge.stream import Broken, Stream
 
 READ_BYTES: Final = 64 * 1024
 
@@ -33,7 +35,7 @@ class Accepted:
         self, transport: trio.SocketStream, *, bounds: Bounds, tls: TLSSource | None
     ) -> None:
         """``tls`` None: plain, for loopback and unix sockets only."""
-        self.transport = transport
+        self._stream = Stream(transport)
         self.peer_der: bytes | None = None
         """the client's certificate, once the handshake is through"""
         self.retire_at = trio.current_time() + bounds.connection_s
@@ -41,13 +43,12 @@ class Accepted:
         self._bounds = bounds
         self._tls = tls
         self._tls_context = tls.server_context() if tls is not None else None
-        self._stream: trio.SSLStream[trio.SocketStream] | trio.SocketStream = transport
-        if self._tls_context is not None:
-            # https_compatible: a client that just closes is no fault; lengths are explicit.
-            self._stream = trio.SSLStream(
-                transport, self._tls_context, server_side=True, https_compatible=True
-            )
         self._broken = False
+
+    @property
+    def socket(self) -> socket.socket:
+        """For what it says of its two ends."""
+        return self._stream.socket
 
     @property
     def secured(self) -> bool:
@@ -56,18 +57,16 @@ class Accepted:
 
     async def handshake(self) -> None:
         """TLS is up and ``peer_der`` is known. Raises ``HandshakeFailed``."""
-        if not isinstance(self._stream, trio.SSLStream):
+        if self._tls_context is None:
             return
         try:
             with trio.fail_after(self._bounds.handshake_s):
-                await self._stream.do_handshake()
-        except (trio.BrokenResourceError, trio.TooSlowError) as error:
+                self.peer_der, ends = await self._stream.handshake(self._tls_context)
+        except (Broken, trio.TooSlowError) as error:
             raise HandshakeFailed(_reason(error)) from error
-        self.peer_der = self._stream.getpeercert(binary_form=True)
-        expires = (self._stream.getpeercert() or {}).get("notAfter")
-        if isinstance(expires, str):
+        if ends:
             # No request begins after the certificate's end, on connections kept open either.
-            left_s = ssl.cert_time_to_seconds(expires) - time.time()
+            left_s = ssl.cert_time_to_seconds(ends) - time.time()
             self.retire_at = min(self.retire_at, trio.current_time() + left_s)
 
     def outlived(self) -> bool:
@@ -79,11 +78,20 @@ class Accepted:
     async def receive(self, bytes_max: int = READ_BYTES) -> bytes:
         """What comes next; empty when the client is gone."""
         try:
-            return bytes(await self._stream.receive_some(bytes_max))
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return await self._stream.receive(bytes_max)
+        except Broken:
             return b""
 
-    async def send(self, data: bytes | bytearray, *, deadline: float) -> bool:
+    def send_now(self, data: memoryview) -> memoryview:
+        """What of the data the kernel does not take at once: for ``send``. Nobody else may be
+        sending."""
+        try:
+            return data[self._stream.send_now(data) :]
+        except Broken:
+            self._broken = True
+            return data
+
+    async def send(self, data: bytes | bytearray | memoryview, *, deadline: float) -> bool:
         """Whether all of it left by the deadline; if not, nothing more can be sent."""
         if self._broken:
             return False
@@ -91,11 +99,15 @@ class Accepted:
         self._broken = True
         try:
             with trio.CancelScope(deadline=deadline):
-                await self._stream.send_all(data)
+                await self._stream.send(memoryview(data))
                 self._broken = False
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except Broken:
             pass
         return not self._broken
+
+    def hung_up(self) -> bool:
+        """Whether the client has closed its side, though nobody reads what it sends."""
+        return self._stream.hung_up()
 
     async def close(self, *, last_word: bool) -> None:
         """The socket is closed, within ``linger_s``, also when cancelled. ``last_word``: an answer
@@ -103,26 +115,13 @@ class Accepted:
         try:
             with trio.move_on_after(self._bounds.linger_s):
                 if last_word and not self._broken:
-                    await self._linger()
+                    await self._stream.linger(self._bounds.linger_bytes_max)
         finally:
-            await trio.aclose_forcefully(self.transport)
+            self.abandon()
 
-    async def _linger(self) -> None:
-        """The client has had time to read our answer.
-
-        Closing with unread bytes makes the kernel send a reset, which takes the answer away
-        before the client has read it.
-        """
-        try:
-            await self.transport.send_eof()
-            left = self._bounds.linger_bytes_max
-            while left > 0:
-                data = await self.transport.receive_some(READ_BYTES)
-                if not data:
-                    return
-                left -= len(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
-            return
+    def abandon(self) -> None:
+        """The socket is closed, whatever was under way. Twice is no error."""
+        self._stream.close()
 
 
 def _reason(error: BaseException) -> str:
@@ -132,6 +131,6 @@ def _reason(error: BaseException) -> str:
         return "too slow"
     if isinstance(cause, ssl.SSLCertVerificationError):
         return cause.verify_message
-    if isinstance(cause, ssl.SSLError):
+    if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
         return cause.reason or "not TLS"
     return "the client hung up"

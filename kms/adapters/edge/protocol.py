@@ -75,6 +75,10 @@ class OneProtocol(H11Protocol):
     _head = b""
     """of an answer, kept until its first body bytes: one TLS record less"""
 
+    def untouched(self) -> bool:
+        """No request is under way, and no byte of the next one is here."""
+        return self.connection.their_state is h11.IDLE and not self.connection.trailing_data[0]
+
     async def refuse(self, status: HTTPStatus) -> None:
         """The client has been told, and the connection ends."""
         await self._send_error_response(status)

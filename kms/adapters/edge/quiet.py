@@ -33,11 +33,11 @@ class QuietLog:
     def fault(self, name: str, error: BaseException, **fields: object) -> None:
         """An exception, by type, words and place; never by the values of local variables."""
         self.event(
-            name, error=type(error).__name__, reason=str(error)[:200], at=_at(error), **fields
+            name, error=type(error).__name__, reason=str(error)[:200], at=place_of(error), **fields
         )
 
 
-def _at(error: BaseException) -> str:
+def place_of(error: BaseException) -> str:
     """The innermost place of an exception, or of the first one in a group."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

@@ -9,7 +9,7 @@ import errno
 import resource
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol, Self
+from typing import Generic, Protocol, Self, TypeVar
 
 import attrs
 import trio
@@ -43,6 +43,8 @@ class EdgeStatistics:
     """connections that ended by an exception; each is a fault of ours or of a library"""
     exhausted: int
     """times the kernel had no file descriptor or memory for a connection"""
+    hot: int = 0
+    """requests answered on the fast way"""
 
 
 class Visitor(Protocol):
@@ -66,7 +68,10 @@ class Visitor(Protocol):
         ...
 
 
-class Reception(ABC):
+V = TypeVar("V", bound=Visitor)
+
+
+class Reception(ABC, Generic[V]):
     """A server on some listeners; what it speaks is its subclass's."""
 
     def __init__(
@@ -84,13 +89,13 @@ class Reception(ABC):
         self._log = QuietLog(log)
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._door = Door(bounds, connections_max=min(bounds.connections_max, descriptors // 2))
-        self._live: set[Visitor] = set()
+        self._live: set[V] = set()
         self._stopping = trio.Event()
         self._accepted = self._refused = self._handshakes_failed = 0
         self._contained = self._exhausted = 0
 
     @abstractmethod
-    def welcome(self, accepted: Accepted) -> Visitor:
+    def welcome(self, accepted: Accepted) -> V:
         """The connection over this stream; nothing is read yet."""
 
     def stop(self) -> None:
@@ -167,11 +172,13 @@ class Reception(ABC):
         address = name[0] if isinstance(name, tuple) else None
         with self._door.admit(address):
             self._accepted += 1
-            visitor = self.welcome(Accepted(transport, bounds=self._bounds, tls=self._tls))
+            accepted = Accepted(transport, bounds=self._bounds, tls=self._tls)
+            visitor = self.welcome(accepted)
             self._live.add(visitor)
             try:
                 await visitor.handshake()
                 with self._door.identify(visitor.peer_der):
                     await visitor.run()
             finally:
+                accepted.abandon()
                 self._live.discard(visitor)

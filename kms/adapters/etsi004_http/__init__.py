@@ -5,9 +5,11 @@ binding has the standard's own member names, so that its clause 6 is the manual.
 decided here: bytes become a request of ``kms.domain.requests``, the reply becomes bytes.
 
 ``strict`` reads JSON without mercy, ``reading`` makes requests of it, ``answering`` renders
-replies, ``app`` joins them to routes, ``openapi`` describes all that and is served beside it.
+replies, ``app`` joins them to routes, ``hot`` does so for GET_KEY
+on the edge's fast way, ``openapi`` describes all that and is served beside it.
 """
 
 from kms.adapters.etsi004_http.app import etsi004_app
+from kms.adapters.etsi004_http.hot import HotGetKey
 
-__all__ = ["etsi004_app"]
+__all__ = ["HotGetKey", "etsi004_app"]

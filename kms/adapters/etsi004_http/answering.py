@@ -11,18 +11,23 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 import msgspec.json
-from quart_trio.wrappers import TrioResponse
 
-from kms.adapters.etsi004_http.strict import shown
+from kms.adapters.edge import Answer
+from kms.adapters.etsi004_http.strict import Malformed, shown
+from kms.domain.errors import AppFault, KMSError, Sealed
 from kms.domain.requests import CloseReply, KeyReply, OpenReply
 from kms.domain.secret import Secret
 from kms.domain.status import QoS
+from kms.ports.northbound import Forbidden, Overloaded
 
 JSON = "application/json"
 OCTETS = "application/octet-stream"
+_RETRY_OVERLOADED_S = 1
+# A person, or the service manager, has to unseal.
+_RETRY_SEALED_S = 30
 
 
-def opened(reply: OpenReply) -> TrioResponse:
+def opened(reply: OpenReply) -> Answer:
     """OPEN_CONNECT's outputs: QoS, Key_stream_ID, status."""
     return answer(
         HTTPStatus.OK,
@@ -35,8 +40,15 @@ def opened(reply: OpenReply) -> TrioResponse:
     )
 
 
-def key_in_json(reply: KeyReply) -> TrioResponse:
-    """GET_KEY's outputs: index, Key_buffer, Metadata, status. The key is wiped."""
+def key(reply: KeyReply, wanted: str) -> Answer:
+    """GET_KEY's outputs in the media type that the client wants. The key is wiped."""
+    if reply.key is not None and wanted == OCTETS:
+        return _in_octets(reply, reply.key)
+    return _in_json(reply)
+
+
+def _in_json(reply: KeyReply) -> Answer:
+    """Index, Key_buffer, Metadata, status."""
     members: dict[str, object] = {
         "status": int(reply.status),
         "message": reply.message,
@@ -55,14 +67,14 @@ def key_in_json(reply: KeyReply) -> TrioResponse:
         reply.key.wipe()
 
 
-def key_in_octets(reply: KeyReply, key: Secret) -> TrioResponse:
-    """The key as the body, everything else in headers. The key is wiped."""
+def _in_octets(reply: KeyReply, key: Secret) -> Answer:
+    """The key as the body, everything else in headers."""
     headers = {
-        "KMS-Status": str(int(reply.status)),
-        "KMS-Message": shown(reply.message.replace("\r", " ").replace("\n", " ")),
-        "KMS-Index": str(reply.index),
-        "KMS-Metadata": b64encode(reply.metadata).decode("ascii"),
-        "KMS-Metadata-Size": str(reply.metadata_size),
+        "kms-status": str(int(reply.status)),
+        "kms-message": shown(reply.message.replace("\r", " ").replace("\n", " ")),
+        "kms-index": str(reply.index),
+        "kms-metadata": b64encode(reply.metadata).decode("ascii"),
+        "kms-metadata-size": str(reply.metadata_size),
     }
     try:
         return _response(HTTPStatus.OK, bytes(key.expose()), OCTETS, headers)
@@ -70,26 +82,54 @@ def key_in_octets(reply: KeyReply, key: Secret) -> TrioResponse:
         key.wipe()
 
 
-def closed(reply: CloseReply) -> TrioResponse:
+def closed(reply: CloseReply) -> Answer:
     """CLOSE's output: status."""
     return answer(HTTPStatus.OK, {"status": int(reply.status), "message": reply.message})
 
 
 def answer(
     status: HTTPStatus, members: Mapping[str, object], headers: Mapping[str, str] | None = None
-) -> TrioResponse:
+) -> Answer:
     """A JSON answer that nobody on the way may keep."""
     return _response(status, msgspec.json.encode(members), JSON, headers or {})
 
 
+def malformed(error: Malformed) -> Answer:
+    """HTTP 400, with the member at fault."""
+    return answer(HTTPStatus.BAD_REQUEST, {"message": error.reason, "field": error.field})
+
+
+def fault(error: KMSError) -> Answer | None:
+    """What the standard has no status for; None for a fault of our own, whose words stay here."""
+    message = {"message": f"{error.reason}: {error.hint}"}
+    match error:
+        case Forbidden():
+            return answer(HTTPStatus.FORBIDDEN, message)
+        case Overloaded():
+            retry = {"retry-after": str(_RETRY_OVERLOADED_S)}
+            return answer(HTTPStatus.SERVICE_UNAVAILABLE, message, retry)
+        case Sealed():
+            # The hint is for the operator; the application can only wait.
+            retry = {"retry-after": str(_RETRY_SEALED_S)}
+            return answer(HTTPStatus.SERVICE_UNAVAILABLE, {"message": error.reason}, retry)
+        case AppFault():
+            return answer(HTTPStatus.BAD_REQUEST, {**message, "field": "body"})
+        case _:
+            return None
+
+
+def failed(status: HTTPStatus, message: str | None = None) -> Answer:
+    """An HTTP status and its words."""
+    return answer(status, {"message": message or status.phrase})
+
+
 def _response(
     status: HTTPStatus, body: bytes, media_type: str, headers: Mapping[str, str]
-) -> TrioResponse:
-    return TrioResponse(
-        body,
+) -> Answer:
+    return Answer(
         status=int(status),
-        headers={"Cache-Control": "no-store", **headers},
-        content_type=media_type,
+        headers={"cache-control": "no-store", **headers, "content-type": media_type},
+        body=body,
     )
 
 

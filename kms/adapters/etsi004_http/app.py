@@ -16,21 +16,19 @@ from quart_trio.wrappers import TrioResponse
 from structlog.typing import FilteringBoundLogger
 from werkzeug.exceptions import HTTPException, NotAcceptable, UnsupportedMediaType
 
-from kms.adapters.etsi004_http import answering, reading
+from kms.adapters.edge import Answer
+from kms.adapters.etsi004_http import answering, faults, reading
 from kms.adapters.etsi004_http.answering import JSON, OCTETS
 from kms.adapters.etsi004_http.openapi import PREFIX, document
 from kms.adapters.etsi004_http.strict import Malformed, Members, read
 from kms.adapters.identity import caller_of
-from kms.domain.errors import AppFault, KMSError, Sealed
+from kms.domain.errors import KMSError
 from kms.domain.limits import KIB
 from kms.domain.names import SAEId
-from kms.ports.northbound import Forbidden, Northbound, Overloaded
+from kms.ports.northbound import Forbidden, Northbound
 
 # The edge refuses larger ones before they get here; this is for an application without it.
 _BODY_BYTES_MAX = 64 * KIB
-_RETRY_OVERLOADED_S = 1
-# A person, or the service manager, has to unseal.
-_RETRY_SEALED_S = 30
 
 
 def etsi004_app(northbound: Northbound, log: FilteringBoundLogger) -> QuartTrio:
@@ -55,28 +53,27 @@ def etsi004_app(northbound: Northbound, log: FilteringBoundLogger) -> QuartTrio:
                 "the certificate names neither source nor destination",
                 hint="an application opens streams of its own",
             )
-        return answering.opened(await northbound.open_connect(one, asked))
+        return _response(answering.opened(await northbound.open_connect(one, asked)))
 
     @app.post(f"{PREFIX}/get_key", provide_automatic_options=False)
     async def get_key() -> TrioResponse:
         one = caller()
         wanted = _acceptable(JSON, OCTETS)
-        reply = await northbound.get_key(one, reading.get_key(await _body()))
-        if reply.key is not None and wanted == OCTETS:
-            return answering.key_in_octets(reply, reply.key)
-        return answering.key_in_json(reply)
+        asked = reading.get_key(await _body())
+        return _response(answering.key(await northbound.get_key(one, asked), wanted))
 
     @app.post(f"{PREFIX}/close", provide_automatic_options=False)
     async def close() -> TrioResponse:
         one = caller()
         _acceptable(JSON)
-        return answering.closed(await northbound.close(one, reading.close(await _body())))
+        asked = reading.close(await _body())
+        return _response(answering.closed(await northbound.close(one, asked)))
 
     @app.get(f"{PREFIX}/openapi.json", provide_automatic_options=False)
     async def openapi() -> TrioResponse:
         caller()
         _acceptable(JSON)
-        return answering.answer(HTTPStatus.OK, document())
+        return _response(answering.answer(HTTPStatus.OK, document()))
 
     app.register_error_handler(Malformed, _malformed)
     app.register_error_handler(KMSError, _fault)
@@ -95,15 +92,8 @@ class _App(QuartTrio):
         """Called for exceptions that no handler names; the client gets 500. Quart 0.23 passes its
         context first, Quart 0.22 (the last for Python 3.11) the exception only."""
         info: tuple[type | None, BaseException | None, TracebackType | None] = context_and_info[-1]
-        kind, error, trace = info
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        self._log.error(
-            "etsi004_failed",
-            error=kind.__name__ if kind else "?",
-            reason=str(error)[:200],
-            at=f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "?",
-        )
+        if info[1] is not None:
+            faults.tell(self._log, info[1])
 
 
 async def _body() -> Members:
@@ -129,31 +119,22 @@ def _acceptable(*offered: str) -> str:
 
 
 async def _malformed(error: Malformed) -> TrioResponse:
-    return answering.answer(HTTPStatus.BAD_REQUEST, {"message": error.reason, "field": error.field})
+    return _response(answering.malformed(error))
 
 
 async def _fault(error: KMSError) -> TrioResponse:
-    message = {"message": f"{error.reason}: {error.hint}"}
-    match error:
-        case Forbidden():
-            return answering.answer(HTTPStatus.FORBIDDEN, message)
-        case Overloaded():
-            retry = {"Retry-After": str(_RETRY_OVERLOADED_S)}
-            return answering.answer(HTTPStatus.SERVICE_UNAVAILABLE, message, retry)
-        case Sealed():
-            # The hint is for the operator; the application can only wait.
-            retry = {"Retry-After": str(_RETRY_SEALED_S)}
-            return answering.answer(
-                HTTPStatus.SERVICE_UNAVAILABLE, {"message": error.reason}, retry
-            )
-        case AppFault():
-            return answering.answer(HTTPStatus.BAD_REQUEST, {**message, "field": "body"})
-        case _:
-            # Our own fault: Quart logs it and answers 500, without its words.
-            raise error
+    answer = answering.fault(error)
+    if answer is None:
+        # Our own fault: Quart logs it and answers 500, without its words.
+        raise error
+    return _response(answer)
 
 
 async def _http(error: HTTPException) -> TrioResponse:
     status = HTTPStatus(error.code or 500)
     said = error.description if status < HTTPStatus.INTERNAL_SERVER_ERROR else None
-    return answering.answer(status, {"message": said or status.phrase})
+    return _response(answering.failed(status, said))
+
+
+def _response(answer: Answer) -> TrioResponse:
+    return TrioResponse(answer.body, status=answer.status, headers=dict(answer.headers))

@@ -5,9 +5,10 @@ or 0, leaves the choice to the KMS; so does an absent or null Key_stream_ID or i
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TypeVar
 
-from kms.adapters.etsi004_http.strict import Malformed, Members
+from kms.adapters.etsi004_http.strict import Malformed, Members, read
 from kms.domain.errors import BadName
 from kms.domain.limits import INDEX_MAX
 from kms.domain.names import KSID, ksid, sae_id
@@ -20,6 +21,9 @@ MIMETYPE_CHARACTERS_MAX = 255
 _NAME_CHARACTERS_MAX = 256
 # What a client sends of its own buffer is not looked at.
 _BUFFER_CHARACTERS_MAX = 64 * 1024
+# Requests to remember: those of the streams that are read at one time, 256 KiB of them.
+_REMEMBERED_MAX = 1024
+_REMEMBERED_BYTES_MAX = 256
 
 Name = TypeVar("Name")
 
@@ -48,6 +52,17 @@ def get_key(body: Members) -> GetKey:
     metadata.done()
     body.done()
     return GetKey(ksid=stream, index=index, metadata_size=size)
+
+
+def get_key_again(raw: bytes) -> GetKey:
+    """As ``get_key`` of ``read``. A client asks for the next chunk in the same words each time, so
+    they are read once."""
+    return _remembered(raw) if len(raw) <= _REMEMBERED_BYTES_MAX else get_key(read(raw))
+
+
+@lru_cache(maxsize=_REMEMBERED_MAX)
+def _remembered(raw: bytes) -> GetKey:
+    return get_key(read(raw))
 
 
 def close(body: Members) -> Close:

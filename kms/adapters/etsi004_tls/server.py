@@ -11,7 +11,7 @@ from kms.adapters.etsi004_tls.conversation import Conversation
 from kms.ports.northbound import Northbound
 
 
-class BinaryServer(Reception):
+class BinaryServer(Reception[Conversation]):
     """One node's counter on some listeners."""
 
     def __init__(

@@ -41,6 +41,8 @@ class MemoryDisk:
         self.latency_s = latency_s
         self.failing = ""
         """why every write fails from now on; empty: none does"""
+        self.keeps = False
+        """what is stored is in memory as well, and need not be waited for"""
         self._records: dict[type[Record], dict[Key, Record]] = {kind: {} for kind in RECORDS}
         self._materials: dict[MaterialId, _Material] = {}
         self._holder: MemoryStorage | None = None
@@ -188,6 +190,14 @@ class MemoryStorage:
             await trio.lowlevel.checkpoint()
             self._check()
             return self._try(lambda: self._disk.take(material, offset, length))
+
+    def at_hand(self, material: MaterialId, offset: int, length: int) -> Secret | None:
+        if not self._disk.keeps or self._stopped:
+            return None
+        try:
+            return self._disk.read(material, offset, length)
+        except StoreFault:
+            return None
 
     async def read(self, material: MaterialId, offset: int, length: int) -> Secret:
         self._check()

@@ -19,6 +19,7 @@ from kms.adapters.store_sqlite.unit import Unit, context, cut, seal
 from kms.domain.effects import Forget, Save, WipeMaterial
 from kms.domain.errors import StoreFault
 from kms.domain.names import MaterialId
+from kms.domain.records import Record
 from kms.ports.entropy import Entropy
 from kms.ports.sealer import Sealer
 
@@ -68,18 +69,28 @@ class Plan:
 def plan(catalogue: Catalogue, changes: Iterable[Change]) -> Plan:
     """The transaction that makes ``changes``; nothing is changed yet."""
     made = Plan()
+    records: dict[tuple[object, ...], Save | Forget] = {}
     for change in changes:
-        if isinstance(change, Save):
-            table = TABLES[type(change.record)]
-            made.execute(table.save, table.row(change.record))
-        elif isinstance(change, Forget):
-            table = TABLES[type(change.record)]
-            made.execute(table.forget, table.key_of(change.record))
+        if isinstance(change, Save | Forget):
+            # What a batch says of a record again and again, it means once, at its last place.
+            key = _key(change.record)
+            records.pop(key, None)
+            records[key] = change
         elif isinstance(change, Store):
             _store(made, catalogue, change)
         else:
             _wipe(made, catalogue, change)
+    for each in records.values():
+        table = TABLES[type(each.record)]
+        if isinstance(each, Save):
+            made.execute(table.save, table.row(each.record))
+        else:
+            made.execute(table.forget, table.key_of(each.record))
     return made
+
+
+def _key(record: Record) -> tuple[object, ...]:
+    return type(record), *(getattr(record, name) for name in record.KEY)
 
 
 def _store(made: Plan, catalogue: Catalogue, change: Store) -> None:

@@ -142,10 +142,14 @@ class SQLiteStore:
             lambda: Secret.adopt(self._engine.take(material, offset, length)), settle
         )
 
+    def at_hand(self, material: MaterialId, offset: int, length: int) -> Secret | None:
+        """As ``Storage.at_hand``: chunks that were just designated or read."""
+        return self._fresh.read(material, offset, length)
+
     async def read(self, material: MaterialId, offset: int, length: int) -> Secret:
         """As ``Storage.read``; from memory if the chunk was just designated or read."""
         await trio.lowlevel.checkpoint()
-        found = self._fresh.read(material, offset, length)
+        found = self.at_hand(material, offset, length)
         if found is not None:
             return found
 
