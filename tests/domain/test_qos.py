@@ -137,6 +137,14 @@ def test_who_asks_for_many_keys_now_and_then_finds_them_ready() -> None:
     assert long_after < 20
 
 
+def test_a_promise_grows_with_time_and_is_kept_for_a_second_at_most() -> None:
+    pace = Pace(QoS(key_chunk_size=32, min_bps=2_560), 0)
+    pace.made(10)
+    promised = [pace.promised(at_ms) for at_ms in (0, 99, 100, 500, 1_000, 5_000)]
+
+    assert promised == [0, 0, 1, 5, 10, 10]
+
+
 def test_policy_denies_by_default_and_allows_either_to_open() -> None:
     policy = Policy(rules=(Rule(one="sae:ann.*", other="sae:*.bob"),))
 
