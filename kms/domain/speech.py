@@ -39,6 +39,9 @@ class Session:
         self.meant: set[KSID] = set()
         """streams of this end that the neighbour has one of the KSID of; whether it is the same one
         its verdict will say"""
+        self.missed: set[KSID] = set()
+        """streams of this end that the neighbour has buried, or has lost; which, its answer to the
+        announcement will say"""
         self.to_announce: dict[KSID, None] = {}
 
 
@@ -90,7 +93,9 @@ class Speech:
 
     def announce(self, stream: Stream) -> None:
         """The neighbour is told of the stream, if a session stands."""
-        self._tell(stream.record.link, stream.ksid, announcement(stream))
+        session = self.sessions.get(stream.record.link)
+        lost = session is not None and stream.ksid in session.missed
+        self._tell(stream.record.link, stream.ksid, announcement(stream, lost=lost))
         stream.said = True
 
     def say_now(self, stream: Stream) -> None:
@@ -192,8 +197,9 @@ def mark_of(stream: Stream) -> Mark:
     )
 
 
-def announcement(stream: Stream) -> Announce:
-    """The stream, as the neighbour is told of it."""
+def announcement(stream: Stream, *, lost: bool = False) -> Announce:
+    """The stream, as the neighbour is told of it. ``lost``: it may have delivered all there is, and
+    does not know it any longer, so the stream goes on behind that."""
     record, qos = stream.record, stream.record.qos
     return Announce(
         ksid=record.ksid.bytes,
@@ -202,7 +208,7 @@ def announcement(stream: Stream) -> Announce:
         designates=record.designates,
         qos=list(attrs.astuple(qos)[:7]),
         mimetype=qos.metadata_mimetype,
-        next_index=stream.deliverable,
+        next_index=record.next_index if lost else stream.deliverable,
         joined=record.local_joined,
         branch=record.branch,
     )

@@ -102,6 +102,10 @@ class StreamAgreement:
             if not mine or closed or not fits or not is_settled(qos):
                 status, reason = Status.KSID_IN_USE, "the Key_stream_ID is in use or closed"
         if status is not Status.SUCCESS:
+            buried = self._register.tombstones.get(ksid)
+            if buried is not None and buried.record.link == link:
+                # How far it went here the verdict cannot say.
+                self._speech.say_closed(buried.record)
             self._speech.judge(link, ksid, status, reason, joined=False)
             return
         if stream is None:
@@ -212,6 +216,9 @@ class StreamAgreement:
             return
         if message.status == Status.SUCCESS:
             joined = message.joined or (stream.synced and stream.record.remote_joined)
+            if stream.record.designates and stream.ksid in self._speech.sessions[link].missed:
+                # It has lost the stream, and with it what it delivered unacknowledged.
+                self._comparison.give_up(stream, 0, 0, out)
             stream.record = attrs.evolve(stream.record, remote_joined=joined)
             # How far the neighbour is with it, its mark behind the verdict says.
             stream.confirmed = stream.continuous = True
@@ -318,9 +325,8 @@ class StreamAgreement:
             elif stream.record.remote_closed and stream.record.local_joined:
                 continue
             elif stream.record.local_joined:
-                if stream.record.designates and stream.confirmed and stream.continuous:
-                    # It has lost the stream, and with it what it delivered unacknowledged.
-                    self._comparison.give_up(stream, 0, 0, out)
+                if stream.confirmed and stream.continuous:
+                    session.missed.add(ksid)
                 self._speech.announce_later(stream)
             elif ksid not in session.meant:
                 # Nobody joined here, so nothing was delivered here.

@@ -4,6 +4,7 @@ import pytest
 
 from kms.domain import limits
 from kms.domain.lifecycle import KeyState
+from kms.domain.moment import Moment
 from kms.domain.records import KeyRunRecord, StreamRecord
 from kms.domain.status import QoS, Status
 from tests.domain.streams_play import ANN, BEN, EVE, KNOWN, A, B, Pair, key_of
@@ -41,6 +42,31 @@ def test_a_closed_side_reads_nothing_and_closing_twice_is_closing_once() -> None
 
     assert [pair.status(A, n) for n in numbers] == [Status.SUCCESS] * 2
     assert pair.status(A, pair.get(A)) is Status.PEER_NOT_CONNECTED
+
+
+def test_what_the_other_side_read_unheard_before_it_was_buried_is_read_here_as_well() -> None:
+    pair = Pair().established(QoS(ttl=60))
+    pair.read(A), pair.read(A)
+    pair.hear(B, 10)
+    unheard = pair.b.stream().next_index - 1
+    pair.read(B, unheard)
+    pair.cut()
+    before = pair.a.stream().acked_index
+    pair.close(B)
+    pair.pass_ms(limits.WIPE_AFTER_MS + limits.WIPE_STEP_MS)
+    here = pair.now
+    # Bob's wall clock jumps: for him the TTL has ended.
+    pair.now = Moment(mono_ms=here.mono_ms, wall_ms=here.wall_ms + 61_000)
+    for _ in range(2):
+        pair.batch(B, lambda streams, out: streams.tick(out))
+    pair.now = here
+    buried = pair.b.stream().closed_ms is not None
+    pair.link()
+    pair.settle()
+
+    assert before <= unheard
+    assert buried
+    assert pair.read(A, unheard) == unheard
 
 
 def test_requests_that_wait_are_answered_when_their_side_closes() -> None:
