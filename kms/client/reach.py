@@ -27,6 +27,9 @@ def unreachable(error: BaseException | None) -> Unreachable:
     """What to raise when no connection came about, because of ``error``."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return WrongServer(f"the server's certificate: {error.verify_message}")
+    if refused_us(error):
+        assert isinstance(error, ssl.SSLError), "an alert is TLS's"
+        return Unreachable(f"the server does not take our certificate, it seems: {error.reason}")
     if isinstance(error, ssl.SSLError):
         return Unreachable(f"TLS: {error.reason or error}")
     if error is not None and isinstance(error.__cause__, BaseExceptionGroup):

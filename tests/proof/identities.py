@@ -360,7 +360,6 @@ async def _world(cases: int, ours: Authority, directory: Path) -> AsyncIterator[
 def _counter(node: WiredNode, revoked: set[str]) -> Counter:
     return Counter(
         node.pump,
-        clock=node.clock,
         entropy=node.entropy,
         is_revoked=lambda print_: print_ in revoked,
     )
