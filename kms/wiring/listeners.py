@@ -13,6 +13,7 @@ from kms.adapters.operations import ADMIN_BOUNDS, admin_app, operations_app
 from kms.config import Config
 from kms.ports.admin import Admin
 from kms.ports.northbound import Northbound
+from kms.toml_file import Address
 
 
 class Front(Protocol):
@@ -60,9 +61,7 @@ class Listeners:
         *,
         task_status: trio.TaskStatus[edge.Server],
     ) -> None:
-        listen = self._config.etsi004.listen
-        listeners = await edge.listen_tcp(listen.host, listen.port)
-        self.addresses["etsi004"] = _address(listeners)
+        listeners = await self._bound("etsi004", self._config.etsi004.listen)
         await edge.serve(
             etsi004_app(counter, self._log),
             listeners=listeners,
@@ -80,9 +79,7 @@ class Listeners:
         *,
         task_status: trio.TaskStatus[etsi004_tls.BinaryServer],
     ) -> None:
-        listen = self._config.etsi004_tls.listen
-        listeners = await edge.listen_tcp(listen.host, listen.port)
-        self.addresses["etsi004_tls"] = _address(listeners)
+        listeners = await self._bound("etsi004_tls", self._config.etsi004_tls.listen)
         await etsi004_tls.serve(
             counter,
             listeners=listeners,
@@ -92,6 +89,13 @@ class Listeners:
             task_status=task_status,
         )
 
+    async def _bound(self, interface: str, listen: Address) -> list[trio.SocketListener]:
+        """Connections are taken there, and ``addresses`` says where."""
+        listeners = await edge.listen_tcp(listen.host, listen.port)
+        host, port = listeners[0].socket.getsockname()[:2]
+        self.addresses[interface] = f"{host}:{port}"
+        return listeners
+
     def _application_bounds(self) -> edge.Bounds:
         return edge.Bounds(graceful_s=max(0.1, self._config.stop.grace_s))
 
@@ -99,9 +103,7 @@ class Listeners:
         self, admin: Admin, *, task_status: trio.TaskStatus[edge.Server]
     ) -> None:
         """Health and metrics, plain HTTP, until cancelled."""
-        listen = self._config.operations.listen
-        listeners = await edge.listen_tcp(listen.host, listen.port)
-        self.addresses["operations"] = _address(listeners)
+        listeners = await self._bound("operations", self._config.operations.listen)
         await edge.serve(
             operations_app(admin),
             listeners=listeners,
@@ -125,8 +127,3 @@ class Listeners:
             )
         finally:
             path.unlink(missing_ok=True)
-
-
-def _address(listeners: list[trio.SocketListener]) -> str:
-    host, port = listeners[0].socket.getsockname()[:2]
-    return f"{host}:{port}"

@@ -269,3 +269,17 @@ class SmallHot:
 
 def _json(body: bytes) -> Answer:
     return Answer(status=200, headers={"content-type": "application/json"}, body=body)
+
+
+async def stops_in_time(edge: Running) -> None:
+    """``graceful_s`` is 0.3 and ``linger_s`` 0.2; the rest is for a loaded machine."""
+    edge.server.stop()
+    with trio.fail_after(2.0):
+        await edge.stopped.wait()
+
+
+async def until(true: Callable[[], object], *, seconds: float = 2.0) -> None:
+    """It became so, in time."""
+    with trio.fail_after(seconds):
+        while not true():
+            await trio.sleep(0.005)

@@ -33,7 +33,7 @@ from tests.edge.binary import (
     running_binary,
     try_opening,
 )
-from tests.edge.support import SHORT, FixedTLS, Running, until_closed
+from tests.edge.support import SHORT, FixedTLS, stops_in_time, until, until_closed
 
 AUTHORITY = Authority()
 STRANGER = Authority()
@@ -64,7 +64,7 @@ async def test_a_frame_cut_at_every_octet_hurts_nobody() -> None:
             async with edge.connect() as stream:
                 await stream.send_all(PROBE[:length])
         assert await edge.answers()
-        await _until(lambda: edge.server.statistics().connections == 0)
+        await until(lambda: edge.server.statistics().connections == 0)
         assert edge.server.statistics().contained == 0
 
 
@@ -137,7 +137,7 @@ async def test_a_full_house_refuses_at_once_and_serves_when_somebody_left() -> N
             assert [await answers(stream) for stream in (one, two)] == [True, True]
             async with edge.connect() as three:
                 assert not await answers(three)
-        await _until(lambda: edge.server.statistics().connections == 0)
+        await until(lambda: edge.server.statistics().connections == 0)
 
         assert await edge.answers()
 
@@ -200,8 +200,8 @@ async def test_a_client_that_hangs_up_ends_its_wait_and_nothing_else() -> None:
     async with running_binary(counter, authority=AUTHORITY) as edge:
         async with edge.connect() as stream:
             await stream.send_all(PROBE)
-            await _until(lambda: counter.thinking == 1)
-        await _until(lambda: counter.thinking == 0)
+            await until(lambda: counter.thinking == 1)
+        await until(lambda: counter.thinking == 0)
         assert edge.server.statistics().contained == 0
 
 
@@ -216,7 +216,7 @@ async def test_a_second_request_waits_for_the_answer_to_the_first() -> None:
     counter = Thinking(0.05)
     async with running_binary(counter, authority=AUTHORITY) as edge, edge.connect() as stream:
         await stream.send_all(PROBE * 3)
-        await _until(lambda: counter.thinking == 1)
+        await until(lambda: counter.thinking == 1)
 
         assert await received(stream, 3 * len(PROBED)) == 3 * PROBED
 
@@ -232,7 +232,7 @@ async def test_a_client_that_does_not_read_is_cut_after_the_send_deadline() -> N
             with trio.move_on_after(5):
                 with suppress(trio.BrokenResourceError):
                     await stream.send_all(asked)
-            await _until(lambda: edge.server.statistics().connections <= 1, seconds=5)
+            await until(lambda: edge.server.statistics().connections <= 1, seconds=5)
         assert await edge.answers()
         assert edge.server.statistics().contained == 0
 
@@ -244,7 +244,7 @@ async def test_stopping_lets_the_request_under_way_finish_and_closes_idle_connec
         async with edge.connect() as busy, edge.connect() as idle:
             assert await answers(idle)
             await busy.send_all(PROBE)
-            await _until(lambda: counter.thinking == 1)
+            await until(lambda: counter.thinking == 1)
             edge.server.stop()
 
             assert await until_closed(idle)
@@ -263,13 +263,13 @@ async def test_stopping_ends_in_time_whatever_clients_do(held: str) -> None:
         if held == "half_tls":
             async with await trio.open_tcp_stream("127.0.0.1", edge.port) as raw:
                 await raw.send_all(b"\x16\x03\x01")
-                await _stops_in_time(edge)
+                await stops_in_time(edge)
             return
         async with edge.connect() as stream:
             sent = {"half_frame": PROBE[:12], "thinking": PROBE, "waiting": WAITING}
             await stream.send_all(sent[held])
             await trio.sleep(0.1)
-            await _stops_in_time(edge)
+            await stops_in_time(edge)
 
 
 async def test_a_mistake_of_ours_ends_one_connection_and_is_logged() -> None:
@@ -297,15 +297,3 @@ async def _opened(one: BinaryClient, other: BinaryClient, chunk: int = 16_000) -
     assert isinstance(second, OpenConnectResponse)
     assert second.status is Status.SUCCESS
     return first.ksid
-
-
-async def _stops_in_time(edge: Running) -> None:
-    edge.server.stop()
-    with trio.fail_after(2.0):
-        await edge.stopped.wait()
-
-
-async def _until(true: Any, *, seconds: float = 2.0) -> None:
-    with trio.fail_after(seconds):
-        while not true():
-            await trio.sleep(0.005)

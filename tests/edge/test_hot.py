@@ -18,6 +18,7 @@ from tests.edge.support import (
     reply,
     running,
     small_app,
+    until,
     until_closed,
 )
 
@@ -225,8 +226,8 @@ async def test_a_client_that_hangs_up_cancels_its_hot_request() -> None:
     async with running(small_app(), authority=AUTHORITY, hot=hot) as edge:
         async with edge.connect() as stream:
             await stream.send_all(THINK)
-            await _until(lambda: hot.thinking == 1)
-        await _until(lambda: hot.thinking == 0, seconds=0.8)
+            await until(lambda: hot.thinking == 1)
+        await until(lambda: hot.thinking == 0, seconds=0.8)
         assert await edge.answers()
 
 
@@ -247,8 +248,8 @@ async def test_a_client_that_does_not_read_its_hot_answer_is_cut() -> None:
     async with running(small_app(), authority=AUTHORITY, hot=SmallHot()) as edge:
         async with edge.connect() as stream:
             await stream.send_all(LARGE)
-            await _until(lambda: edge.server.statistics().connections == 1)
-            await _until(lambda: edge.server.statistics().connections == 0, seconds=3)
+            await until(lambda: edge.server.statistics().connections == 1)
+            await until(lambda: edge.server.statistics().connections == 0, seconds=3)
         assert edge.server.statistics().contained == 0
 
 
@@ -279,7 +280,7 @@ async def test_stopping_lets_a_hot_request_finish_and_says_that_it_was_the_last(
     async with running(small_app(), authority=AUTHORITY, bounds=bounds, hot=hot) as edge:
         async with edge.connect() as stream:
             await stream.send_all(THINK)
-            await _until(lambda: hot.thinking == 1)
+            await until(lambda: hot.thinking == 1)
             edge.server.stop()
             answer = await reply(stream)
 
@@ -324,10 +325,3 @@ async def test_a_client_that_sends_without_end_is_not_the_only_one_served() -> N
 async def _asked(stream: Stream, request: bytes) -> bytes:
     await stream.send_all(request)
     return await reply(stream)
-
-
-async def _until(true: object, *, seconds: float = 2.0) -> None:
-    assert callable(true)
-    with trio.fail_after(seconds):
-        while not true():
-            await trio.sleep(0.005)

@@ -14,7 +14,16 @@ from kms.adapters.edge import PEER_UID, Server, listen_tcp, listen_unix
 from kms.adapters.edge.protocol import OneProtocol
 from kms.domain.errors import LocalFault
 from tests.edge.authority import Authority
-from tests.edge.support import PROBE, SHORT, Running, reply, running, small_app, until_closed
+from tests.edge.support import (
+    PROBE,
+    SHORT,
+    reply,
+    running,
+    small_app,
+    stops_in_time,
+    until,
+    until_closed,
+)
 
 AUTHORITY = Authority()
 LARGE = b"GET /large HTTP/1.1\r\nHost: k\r\n\r\n"
@@ -123,7 +132,7 @@ async def test_one_certificate_has_so_many_connections_and_another_is_served() -
                 assert await reply(three) == b""
             assert await edge.answers()
         assert edge.server.statistics().refused == 1
-        await _until(lambda: edge.server.statistics().connections == 0)
+        await until(lambda: edge.server.statistics().connections == 0)
         async with edge.connect(greedy) as again:
             await again.send_all(PROBE)
 
@@ -140,7 +149,7 @@ async def test_a_full_house_refuses_at_once_and_serves_when_somebody_left(cap: s
                 assert (await reply(stream)).startswith(b"HTTP/1.1 200")
             async with edge.connect() as three:
                 assert await until_closed(three, seconds=0.5)
-        await _until(lambda: edge.server.statistics().connections == 0)
+        await until(lambda: edge.server.statistics().connections == 0)
 
         assert await edge.answers()
         assert edge.server.statistics().refused == 1
@@ -164,8 +173,8 @@ async def test_a_client_that_does_not_read_is_cut_after_the_send_deadline() -> N
     async with running(small_app(), authority=AUTHORITY) as edge:
         async with edge.connect() as stream:
             await stream.send_all(LARGE)
-            await _until(lambda: edge.server.statistics().connections == 1)
-            await _until(lambda: edge.server.statistics().connections == 0, seconds=3)
+            await until(lambda: edge.server.statistics().connections == 1)
+            await until(lambda: edge.server.statistics().connections == 0, seconds=3)
         assert await edge.answers()
         assert edge.server.statistics().contained == 0
 
@@ -175,8 +184,8 @@ async def test_a_client_that_hangs_up_cancels_its_handler() -> None:
     async with running(app, authority=AUTHORITY) as edge:
         async with edge.connect() as stream:
             await stream.send_all(THINK)
-            await _until(lambda: app.thinking == 1)
-        await _until(lambda: app.thinking == 0, seconds=0.8)
+            await until(lambda: app.thinking == 1)
+        await until(lambda: app.thinking == 0, seconds=0.8)
         assert await edge.answers()
 
 
@@ -243,7 +252,7 @@ async def test_stopping_lets_the_request_under_way_finish_and_closes_idle_connec
             await idle.send_all(PROBE)
             await reply(idle)
             await busy.send_all(THINK)
-            await _until(lambda: app.thinking == 1)
+            await until(lambda: app.thinking == 1)
             edge.server.stop()
 
             assert await until_closed(idle, seconds=0.5)
@@ -268,7 +277,7 @@ async def test_stopping_ends_in_time_whatever_clients_do(held: str) -> None:
             raw = await trio.open_tcp_stream("127.0.0.1", edge.port)
             async with raw:
                 await raw.send_all(b"\x16\x03\x01")
-                await _stops_in_time(edge)
+                await stops_in_time(edge)
             return
         async with edge.connect() as stream:
             sent = {
@@ -278,7 +287,7 @@ async def test_stopping_ends_in_time_whatever_clients_do(held: str) -> None:
             }
             await stream.send_all(sent[held])
             await trio.sleep(0.1)
-            await _stops_in_time(edge)
+            await stops_in_time(edge)
 
 
 async def test_cancelling_the_server_takes_no_time() -> None:
@@ -363,16 +372,3 @@ async def _bare_run(app: Any) -> None:
 
 def _drop(*_: Any) -> Any:
     raise structlog.DropEvent
-
-
-async def _stops_in_time(edge: Running) -> None:
-    """``graceful_s`` is 0.3 and ``linger_s`` 0.2; the rest is for a loaded machine."""
-    edge.server.stop()
-    with trio.fail_after(2.0):
-        await edge.stopped.wait()
-
-
-async def _until(true: Any, *, seconds: float = 2.0) -> None:
-    with trio.fail_after(seconds):
-        while not true():
-            await trio.sleep(0.005)
