@@ -38,7 +38,7 @@ class Row:
 
 ROWS: Final = {
     "simulated": Row(unit="simulated network-hours", commit=50, night=1_250, release=10_000),
-    "wired": Row(unit="stories", commit=16, night=1_000, release=10_000),
+    "wired": Row(unit="stories", commit=16, night=200, release=5_000),
     "kills": Row(unit="kills", commit=60, night=600, release=5_000),
     "torn": Row(unit="torn stores", commit=5_000, night=200_000, release=2_000_000),
     "restores": Row(unit="restored stores", commit=100, night=2_000, release=20_000),
@@ -48,7 +48,7 @@ ROWS: Final = {
     "edits": Row(unit="journal edits", commit=200, night=10_000, release=100_000),
     "openings": Row(unit="hostile openings", commit=526, night=10_000, release=100_000),
     "overload": Row(unit="seconds of overload", commit=60, night=600, release=3_600),
-    "fuzz": Row(unit="seconds per target", commit=20, night=900, release=86_400),
+    "fuzz": Row(unit="seconds per target", commit=20, night=540, release=86_400),
 }
 
 # What a part's commit amount takes on a slow, busy machine: past it (and as many times that as the
