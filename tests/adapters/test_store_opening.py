@@ -176,6 +176,19 @@ async def test_a_corrupt_page_is_found_when_the_store_opens(
     assert "backup" in refused.hint
 
 
+async def test_a_damaged_layout_is_refused_whatever_bytes_sqlite_quotes_of_it(
+    closed: Path, sealer: MemorySealer
+) -> None:
+    edit(
+        closed,
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_schema SET name = CAST(x'ed6f' AS TEXT), sql = CAST(x'ed6f' AS TEXT)"
+        " WHERE rowid = 1",
+    )
+
+    assert "cannot be used" in (await refusal(closed, sealer)).reason
+
+
 async def test_a_path_that_is_a_file_is_refused(tmp_path: Path, sealer: MemorySealer) -> None:
     (tmp_path / "file").write_text("")
     refused = await refusal(tmp_path / "file", sealer)

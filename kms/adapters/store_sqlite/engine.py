@@ -16,7 +16,6 @@ and changes nothing. After any other fault nothing about the disk is known: the 
 """
 
 import errno
-import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -30,6 +29,7 @@ from kms.adapters.store_sqlite.disk import Disk
 from kms.adapters.store_sqlite.ledger import Ledger, LedgerBroken, Moves, Refused, damaged
 from kms.adapters.store_sqlite.material_file import MaterialFile
 from kms.adapters.store_sqlite.plan import Change, Draft, Plan, plan, sealed
+from kms.adapters.store_sqlite.schema import SQL_ERRORS
 from kms.adapters.store_sqlite.slots import SlotFile
 from kms.adapters.store_sqlite.spans import Spans
 from kms.adapters.store_sqlite.unit import Unit, context, cut, unseal
@@ -92,7 +92,7 @@ class Engine:
                 undo.callback(self._material.close)
                 disk.sync_directory(path)
                 self._recover()
-            except (OSError, sqlite3.Error, LedgerBroken) as error:
+            except (OSError, *SQL_ERRORS, LedgerBroken) as error:
                 raise StoreFault(
                     f"the store {path} cannot be opened: {error.__cause__ or error}",
                     hint="look at the disk and its free space, then start again",

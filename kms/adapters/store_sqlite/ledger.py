@@ -16,7 +16,7 @@ from kms.adapters.store_sqlite.disk import Disk
 from kms.adapters.store_sqlite.limits import GRANULE_BYTES, MATERIAL_FILE_BYTES_MAX, SLOTS_MAX
 from kms.adapters.store_sqlite.plan import Plan
 from kms.adapters.store_sqlite.rows import TABLES, Value
-from kms.adapters.store_sqlite.schema import connect, prepare
+from kms.adapters.store_sqlite.schema import SQL_ERRORS, connect, prepare
 from kms.adapters.store_sqlite.sum import FACT, Place, Sum
 from kms.adapters.store_sqlite.unit import Unit
 from kms.domain.errors import StoreFault
@@ -76,7 +76,7 @@ class Ledger:
             table = TABLES[kind]
             try:
                 rows[kind] = self._database.execute(table.select).fetchall()
-            except sqlite3.Error as error:
+            except SQL_ERRORS as error:
                 raise StoreFault(
                     f"table {table.name} cannot be read: {error}",
                     hint="the file is damaged: restore it from a backup",

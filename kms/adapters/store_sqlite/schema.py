@@ -18,6 +18,9 @@ APPLICATION_ID = 0x514B4D53
 VERSION = 3
 """of the layout that this program writes"""
 
+SQL_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""what a statement raises: SQLite quotes a damaged layout in its message, whatever its bytes are"""
+
 
 def connect(path: Path) -> sqlite3.Connection:
     """The one connection, on a database that is ours, sound, and not newer than we are.
@@ -38,7 +41,7 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}")
         connection.execute("PRAGMA trusted_schema = OFF")
-    except sqlite3.Error as error:
+    except SQL_ERRORS as error:
         connection.close()
         raise _unusable(path, error) from error
     except BaseException:
@@ -79,7 +82,7 @@ def prepare(connection: sqlite3.Connection, node: str) -> None:
 
             migrations.bring_up(connection)
         _check_owner(connection, node)
-    except sqlite3.Error as error:
+    except SQL_ERRORS as error:
         raise StoreFault(
             f"the store's layout cannot be brought up: {error}",
             hint="restore the database from a backup, or report this",
@@ -112,7 +115,7 @@ def _check_owner(connection: sqlite3.Connection, node: str) -> None:
         )
 
 
-def _unusable(path: Path, error: sqlite3.Error) -> StoreFault:
+def _unusable(path: Path, error: Exception) -> StoreFault:
     if "locked" in str(error) or "busy" in str(error):
         return StoreFault(
             f"{path} is locked: another program has it open",
