@@ -243,8 +243,10 @@ def _converter(directory: Path) -> TomllibConverter:
 
 # ---- what spans fields ----------------------------------------------------------------------
 
+# Each direction keeps a reserve, of the smallest units, and has room for a block above it.
+_POOL_BYTES_MIN = 2 * (limits.BLOCK_BYTES_MIN + limits.RESERVE_UNITS * limits.UNIT_BYTES_MIN)
 _BOUNDS: tuple[tuple[str, float, float], ...] = (
-    ("pool_bytes_max", 2 * limits.BLOCK_BYTES_MIN + 4 * limits.RESERVE_BYTES, 2**40),
+    ("pool_bytes_max", _POOL_BYTES_MIN, 2**40),
     ("qber_max", 0.0001, 0.5),
     ("block_expiry_s", 1, 30 * 24 * 3600),
 )

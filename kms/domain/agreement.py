@@ -306,8 +306,7 @@ class Agreement:
     def _thirstier(self) -> Direction:
         """The pad that runs lower against its use."""
         writer, reader = self._memory.pads
-        floor = 2 * limits.RESERVE_BYTES
-        if min(writer.level(), reader.level()) < floor:
+        if any(pad.level() < 2 * pad.reserve() for pad in (writer, reader)):
             lower = writer.level() <= reader.level()
         else:
             lower = writer.level() * (reader.use + 1) <= reader.level() * (writer.use + 1)

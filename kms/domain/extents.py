@@ -55,6 +55,8 @@ class Extents:
         """first offset after the last append"""
         self._extents: deque[Extent] = deque()
         self._usable = 0
+        self._last_units: int | None = 0
+        """what ``last_units`` says; None: to be counted"""
 
     def __iter__(self) -> Iterator[Extent]:
         return iter(self._extents)
@@ -65,6 +67,7 @@ class Extents:
         self._extents.append(extent)
         self.end = extent.end
         self._usable += extent.length if extent.material else 0
+        self._last_units = None
 
     def burn(self, start: int, length: int) -> list[Extent]:
         """Extents that touch the range hold no usable bytes; they, as they were."""
@@ -80,6 +83,7 @@ class Extents:
         for each in touched:
             each.material = None
             self._usable -= each.length
+            self._last_units = None
         return before
 
     def unsettled_start(self, seq: int) -> int:
@@ -104,6 +108,26 @@ class Extents:
             if each.material:
                 below += min(each.end, offset) - each.start
         return self._usable - below
+
+    def last_units(self) -> int:
+        """Bytes of the last ``limits.RESERVE_UNITS`` usable units, opened or not; where there are
+        fewer, as if there were more like them."""
+        if self._last_units is None:
+            self._last_units = self._count_last_units()
+        return self._last_units
+
+    def _count_last_units(self) -> int:
+        left, found, unit = limits.RESERVE_UNITS, 0, 0
+        for each in reversed(self._extents):
+            if each.material is None:
+                continue
+            unit = each.unit
+            units = -(-each.length // unit)
+            found += each.length - max(0, units - left) * unit
+            left -= min(left, units)
+            if not left:
+                break
+        return found + left * unit
 
     def step(self, offset: int, wanted: int, below: int) -> int:
         """The unit boundary above ``offset`` at which at least ``wanted`` usable bytes are
@@ -167,4 +191,5 @@ class Extents:
         dropped = [each for each in self._extents if each.seq >= seq]
         self._extents = deque(each for each in self._extents if each.seq < seq)
         self._usable -= sum(each.length for each in dropped if each.material)
+        self._last_units = None
         return dropped

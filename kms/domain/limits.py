@@ -22,9 +22,12 @@ HELD_BLOCKS_MAX: Final = 4096
 POOL_BYTES_MAX: Final = 1024 * MIB
 # Kept in each direction for the nodes' own frames: a drained link can still agree on a block.
 RESERVE_BYTES: Final = 8 * KIB
-# Of it, what messages about streams leave alone: else reconnections without blocks would use up
-# what agreement on the next block needs.
-STREAM_KEEP_BYTES: Final = RESERVE_BYTES // 2
+# Kept as well, whatever they come to: a restart burns one or two, and so many restarts in a row,
+# with no block between them, must not leave the two ends without a word to say to each other.
+RESERVE_UNITS: Final = 8
+# Of the reserve, the share that messages about streams leave alone: else reconnections without
+# blocks would use up what agreement on the next block needs.
+STREAM_KEEP_SHARE: Final = 2
 # Within the opened window, key draws leave this much for grants and acknowledgements.
 WINDOW_RESERVE_BYTES: Final = 2 * KIB
 # A window is at most this share of the level above the reserve: a crash burns at most a window.

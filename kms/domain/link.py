@@ -179,7 +179,7 @@ class Link:
         return self.outgoing.drawable() if self.up else 0
 
     def level(self) -> int:
-        return max(0, self.memory.writer.level() - limits.RESERVE_BYTES)
+        return self.memory.writer.above_reserve()
 
     def want(self, length: int) -> None:
         need = length + limits.DRAW_OVERHEAD_BYTES

@@ -78,8 +78,7 @@ class Outgoing:
     def drawable(self) -> int:
         """Most key bytes that one draw gives now."""
         writer = self._memory.writer
-        above = writer.level() - limits.RESERVE_BYTES
-        return max(0, min(writer.available() - limits.DRAW_OVERHEAD_BYTES, above))
+        return max(0, min(writer.available() - limits.DRAW_OVERHEAD_BYTES, writer.above_reserve()))
 
     def draw(self, message: Message, length: int, session: int, out: Outbox) -> Secret | None:
         """A frame with ``message``, and the ``length`` pad bytes right behind it; None if the
@@ -92,13 +91,13 @@ class Outgoing:
         available = self._memory.writer.available() - limits.MAC_KEY_BYTES - _ARRAY_HEADER_BYTES
         # Each kind keeps pad for those before it: streams leave what agreement needs to get the
         # next block, agreement what a grant needs.
-        level = self._memory.writer.level()
+        spare = self._memory.writer.level() - self._kept()
         kinds = (
             (self._grants, available),
             (self._agreement, available - limits.GRANT_KEEP_BYTES),
             (
                 self._streams,
-                min(available - limits.GRANT_KEEP_BYTES, level - limits.STREAM_KEEP_BYTES),
+                min(available - limits.GRANT_KEEP_BYTES, spare),
             ),
         )
         packed: list[bytes] = []
@@ -116,8 +115,12 @@ class Outgoing:
 
     def _starved(self) -> bool:
         """Whether it is the window that holds something up, not the reserve."""
-        low = self._memory.writer.level() <= limits.STREAM_KEEP_BYTES + limits.DRAW_OVERHEAD_BYTES
+        low = self._memory.writer.level() <= self._kept() + limits.DRAW_OVERHEAD_BYTES
         return bool(self._grants or self._agreement or (self._streams and not low))
+
+    def _kept(self) -> int:
+        """What messages about streams leave of the level."""
+        return self._memory.writer.reserve() // limits.STREAM_KEEP_SHARE
 
     def _seal(self, packed: list[bytes], draw: int, session: int, out: Outbox) -> Secret:
         """The frame is in ``out``; the drawn bytes behind it."""

@@ -60,6 +60,15 @@ class Pad:
         """Unspent usable bytes, opened or not."""
         return self.window.held + self.extents.above(self.granted)
 
+    def reserve(self) -> int:
+        """Of the level, what no key is made of: it is kept for the nodes' own frames, and in whole
+        units, since a restart burns those that are open."""
+        return max(limits.RESERVE_BYTES, self.extents.last_units())
+
+    def above_reserve(self) -> int:
+        """Unspent usable bytes that key may be made of."""
+        return max(0, self.level() - self.reserve())
+
     def record(self) -> PadRecord:
         return PadRecord(
             link=self.link,
@@ -155,9 +164,9 @@ class ReaderPad(Pad):
 
     def target(self) -> int:
         """How large the window should be: a share of the level, and what a draw needs."""
-        above_reserve = max(0, self.level() - limits.RESERVE_BYTES)
-        share = min(above_reserve // limits.WINDOW_SHARE, limits.WINDOW_BYTES_MAX)
-        return max(share, min(self.wanted, above_reserve), limits.UNIT_BYTES_MIN)
+        above = self.above_reserve()
+        share = min(above // limits.WINDOW_SHARE, limits.WINDOW_BYTES_MAX)
+        return max(share, min(self.wanted, above), limits.UNIT_BYTES_MIN)
 
     def grant_more(self, settled_end: int, out: Outbox) -> None:
         """Raises the grant by a window when half of the last one is gone and the writer is known
@@ -165,7 +174,8 @@ class ReaderPad(Pad):
         ends."""
         target = self.target()
         held = self.window.held
-        if self.opening or held >= max(target // 2, min(self.wanted, target)):
+        wanted = min(self.wanted, self.above_reserve())
+        if self.opening or held >= max(target // 2, wanted):
             return
         # With nothing left to use the writer could prove nothing: what was granted was burnt.
         if self._told > self.confirmed and self.mark <= self.confirmed and held:

@@ -175,7 +175,7 @@ def _link(link: Link, peer: PeerStatistics | None) -> LinkStatus:
         rate_in_bps=link.rate_bps(),
         outgoing=_pad(memory.writer),
         incoming=_pad(memory.reader),
-        reserve_bytes=limits.RESERVE_BYTES,
+        reserve_bytes=memory.writer.reserve(),
         held_blocks=len(agreement.held),
         own_frames_total=link.outgoing.frames,
         own_pad_bytes_total=link.outgoing.own_bytes,

@@ -428,12 +428,12 @@ def test_under_another_secret_nothing_held_or_offered_is_left() -> None:
         ((0, 0), (0, 0), "writer"),
         ((8192, 4096), (0, 0), "reader"),
         ((4096, 4096), (0, 9), "writer"),
-        ((4 * 16384, 16384), (9, 0), "writer"),
-        ((16384, 2 * 16384), (0, 9), "reader"),
-        ((16384, 16384), (9, 9), "writer"),
-        ((16384, 2 * 16384), (0, 1), "writer"),
-        ((16380, 2 * 16384), (0, 9), "writer"),
-        ((2 * 16384, 16380), (9, 0), "reader"),
+        ((4 * 65536, 65536), (9, 0), "writer"),
+        ((65536, 2 * 65536), (0, 9), "reader"),
+        ((65536, 65536), (9, 9), "writer"),
+        ((65536, 2 * 65536), (0, 1), "writer"),
+        ((61440, 2 * 65536), (0, 9), "writer"),
+        ((2 * 65536, 61440), (9, 0), "reader"),
     ],
 )
 def test_a_block_goes_to_the_pad_that_runs_lower_against_its_use(

@@ -156,6 +156,9 @@ def test_a_leader_that_lies_loses_its_session(what: str) -> None:
 
 def test_offers_without_end_are_remembered_up_to_the_bound() -> None:
     world = three()
+    for number in range(4, 8):
+        world.block(number)
+        world.settle()
     for number in range(0, 2 * limits.HELD_BLOCKS_MAX, 64):
         entries = [
             OfferEntry(UUID(int=2**64 + number + each).bytes, 4096, bytes(16)) for each in range(64)

@@ -6,6 +6,7 @@ from kms.domain import frame, limits, wire
 from kms.domain.effects import SendFrame
 from kms.domain.linkmemory import LinkMemory
 from kms.domain.outgoing import Outgoing
+from kms.domain.pad import WriterPad
 from kms.domain.secret import Secret
 from kms.domain.wire import (
     Alarmed,
@@ -27,12 +28,26 @@ ID = bytes(range(16))
 DESIGNATE = Designate(ID, 0, 1, 32, 7)
 LEVEL = 64 * limits.KIB
 """of the pad, above the window"""
+KEPT = 4 * limits.KIB
+"""what streams leave of a reserve of twice as much"""
 
 
-def ready(*pieces: tuple[int, int], level: int = LEVEL) -> tuple[LinkMemory, Outgoing]:
+class Kept(WriterPad):
+    """A pad with a reserve of its own."""
+
+    kept = limits.RESERVE_BYTES
+
+    def reserve(self) -> int:
+        return self.kept
+
+
+def ready(
+    *pieces: tuple[int, int], level: int = LEVEL, reserve: int = limits.RESERVE_BYTES
+) -> tuple[LinkMemory, Outgoing]:
     """A writer whose window has these bytes, all granted, and ``level`` more behind them."""
     memory = memory_of()
-    writer = memory.writer
+    writer = memory.writer = Kept(LINK, memory.writer.direction)
+    writer.kept = reserve
     end = max((end for _, end in pieces), default=0)
     if end:
         extend(writer, end, seq=0)
@@ -134,11 +149,11 @@ def test_each_kind_leaves_pad_for_those_before_it(message: Message, keeps: int) 
 
 
 @pytest.mark.parametrize(("spare", "leaves"), [(0, True), (-1, False)])
-def test_streams_leave_the_reserve_that_agreement_needs(spare: int, leaves: bool) -> None:
+def test_streams_leave_half_of_the_reserve_to_agreement(spare: int, leaves: bool) -> None:
     message = Marked()
     size = len(wire.encode_one(Appended(1, []))) + len(wire.encode_one(message))
-    window = 3000
-    memory, outgoing = ready((0, window), level=limits.STREAM_KEEP_BYTES - window + size + spare)
+    kept = KEPT + size + spare
+    memory, outgoing = ready((0, 3000), level=kept - 3000, reserve=2 * KEPT)
     outgoing.put(message)
     outgoing.put(Appended(1, []))
 
@@ -179,9 +194,9 @@ def test_without_anything_behind_it_the_short_run_is_kept() -> None:
 
 
 def test_streams_that_the_reserve_holds_up_burn_nothing() -> None:
-    low = limits.STREAM_KEEP_BYTES + limits.DRAW_OVERHEAD_BYTES
+    low = KEPT + limits.DRAW_OVERHEAD_BYTES
     for level, burns in ((low, False), (low + 1, True)):
-        memory, outgoing = ready((0, 20), (30, 2000), level=level - 1990)
+        memory, outgoing = ready((0, 20), (30, 2000), level=level - 1990, reserve=2 * KEPT)
         outgoing.put(Marked())
         flushed(memory, outgoing)
 
@@ -207,13 +222,13 @@ def test_a_draw_begins_with_the_run_that_holds_it() -> None:
     [
         (limits.DRAW_OVERHEAD_BYTES + 100, LEVEL, 100),
         (limits.DRAW_OVERHEAD_BYTES - 1, LEVEL, 0),
-        (limits.RESERVE_BYTES + 60, 0, 60),
-        (limits.RESERVE_BYTES, 0, 0),
-        (limits.RESERVE_BYTES - 10, 0, 0),
+        (2 * KEPT + 60, 0, 60),
+        (2 * KEPT, 0, 0),
+        (2 * KEPT - 10, 0, 0),
     ],
 )
 def test_a_draw_leaves_the_reserve_and_the_windows_own(window: int, level: int, gives: int) -> None:
-    memory, outgoing = ready((0, window), level=level)
+    memory, outgoing = ready((0, window), level=level, reserve=2 * KEPT)
     out = outbox()
 
     assert gives == outgoing.drawable()

@@ -211,21 +211,21 @@ def test_the_bytes_of_a_frame_are_looked_at_without_being_spent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "wanted", "target"),
+    ("above", "wanted", "target"),
     [
         (0, 0, UNIT),
-        (limits.RESERVE_BYTES, 100_000, UNIT),
-        (limits.RESERVE_BYTES + 16 * 5_000, 0, 5_000),
-        (limits.RESERVE_BYTES + 16 * 5_000, 6_000, 6_000),
-        (limits.RESERVE_BYTES + 16 * 5_000, 4_999, 5_000),
-        (limits.RESERVE_BYTES + 16 * 5_000, 2**40, 80_000),
-        (limits.RESERVE_BYTES + 1_000 * limits.MIB, 0, limits.WINDOW_BYTES_MAX),
+        (0, 100_000, UNIT),
+        (16 * 5_000, 0, 5_000),
+        (16 * 5_000, 6_000, 6_000),
+        (16 * 5_000, 4_999, 5_000),
+        (16 * 5_000, 2**40, 80_000),
+        (1_000 * limits.MIB, 0, limits.WINDOW_BYTES_MAX),
     ],
 )
 def test_a_window_is_a_share_of_the_level_above_the_reserve_or_what_a_draw_needs(
-    level: int, wanted: int, target: int
+    above: int, wanted: int, target: int
 ) -> None:
-    pad = reader(*[level] if level else [])
+    pad = reader(*[above] if above else [], limits.RESERVE_UNITS * UNIT)
     pad.wanted = wanted
 
     assert target == pad.target()
@@ -243,7 +243,7 @@ def granted(pad: ReaderPad, settled_end: int | None = None) -> int | None:
 
 
 def test_a_window_is_granted_when_half_of_the_last_one_is_gone() -> None:
-    pad = reader(4 * BLOCK)
+    pad = reader(*[BLOCK] * 4)
     window = pad.target() // UNIT * UNIT + UNIT
 
     assert granted(pad) == window == 16 * KIB

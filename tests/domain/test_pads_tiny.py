@@ -73,10 +73,38 @@ def test_a_link_drained_by_applications_still_agrees_on_the_next_block() -> None
     world.block(1000, length=4096)
     world.settle()
 
-    assert level < 4 * limits.RESERVE_BYTES
+    assert level < (limits.RESERVE_UNITS + 2) * limits.UNIT_BYTES_MIN
     assert [count + 1 for count in before] == [
         link_at(world, name).memory.log_count for name in (ALICE, BOB)
     ]
+
+
+def test_a_link_drained_by_applications_stands_eight_restarts_in_a_row_without_a_block() -> None:
+    """Each burns what is open: the reserve is kept in whole units, and opened by the unit."""
+    world = drained()
+    for number in range(limits.RESERVE_UNITS - 1):
+        restart(world, (ALICE, BOB)[number % 2])
+        world.pass_time(1000)
+    before = link_at(world, ALICE).memory.log_count
+    restart(world, ALICE)
+    world.block(1000, length=4096)
+    world.pass_time(1000)
+
+    assert [before + 1] * 2 == [link_at(world, name).memory.log_count for name in (ALICE, BOB)]
+
+
+def test_the_reserve_is_in_whole_units_of_the_last_blocks() -> None:
+    """A restart burns an open unit, however large it is."""
+    world = joined()
+    found = []
+    for number, length in enumerate((4096, limits.MIB, limits.MIB, 4096, 4096)):
+        world.block(number, length=length)
+        world.settle()
+        found.append(sorted(pad.reserve() for pad in link_at(world, ALICE).memory.pads))
+    small, large = 8 * limits.UNIT_BYTES_MIN, 8 * limits.UNIT_BYTES_MAX
+
+    assert [[small, small], [small, large], [large, large]] == found[:3]
+    assert [2 * 4096 + 6 * limits.UNIT_BYTES_MAX, large] == found[4]
 
 
 def test_a_thousand_reconnections_of_a_drained_link_leave_what_agreement_needs() -> None:
