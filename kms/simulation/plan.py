@@ -47,4 +47,8 @@ def _of_kind(
     size = max(1.0, len(topology.link) ** 0.5)
     expected = kind.per_hour * size * (ends - begins) / 3_600_000
     count = int(expected) + (lots.random() < expected % 1)
-    return [kind.drawn(lots.randrange(begins, ends), lots, topology) for _ in range(count)]
+    # The calm before is judged in the millisecond in which it ends: the storm begins with the next.
+    first = begins + 1
+    return [
+        kind.drawn(max(first, lots.randrange(begins, ends)), lots, topology) for _ in range(count)
+    ]
