@@ -118,6 +118,8 @@ class Unhurt(Checker):
             return self._timeouts.get(request.ksid, limits.TIMEOUT_DEFAULT_MS)
         if isinstance(request, Close):
             return 0
-        if request.ksid is not None:
-            return self._timeouts.get(request.ksid, limits.TIMEOUT_MAX_MS)
-        return request.qos.timeout or limits.TIMEOUT_DEFAULT_MS
+        own = request.qos.timeout or limits.TIMEOUT_DEFAULT_MS
+        if request.ksid is None:
+            return own
+        # A store that was put back has forgotten the stream: there the opening's own one counts.
+        return max(own, self._timeouts.get(request.ksid, limits.TIMEOUT_MAX_MS))
