@@ -28,6 +28,7 @@ from kms.toml_file import Address, Fault, Wrong, place
 # On the loopback interface until the operator says otherwise.
 _ETSI004 = Address("127.0.0.1", 8443)
 _ETSI004_TLS = Address("127.0.0.1", 25575)
+_ETSI014 = Address("127.0.0.1", 8444)
 _PEER = Address("127.0.0.1", 7443)
 _OPERATIONS = Address("127.0.0.1", 9443)
 
@@ -65,6 +66,14 @@ class Etsi004TLSSection:
 
     enabled: bool = True
     listen: Address = _ETSI004_TLS
+
+
+@attrs.frozen(kw_only=True)
+class Etsi014Section:
+    """``[etsi014]``: the applications' interface of keys with IDs. Without the table it does not
+    listen."""
+
+    listen: Address = _ETSI014
 
 
 @attrs.frozen(kw_only=True)
@@ -173,6 +182,7 @@ class Config:
     network: NetworkSection
     etsi004: Etsi004Section = Etsi004Section()
     etsi004_tls: Etsi004TLSSection = Etsi004TLSSection()
+    etsi014: Etsi014Section | None = None
     peer: PeerSection = PeerSection()
     operations: OperationsSection = OperationsSection()
     link: tuple[LinkSection, ...] = ()
@@ -262,6 +272,8 @@ def _field_faults(config: Config) -> Iterator[Fault]:
     }
     if config.etsi004_tls.enabled:
         listeners["etsi004_tls"] = config.etsi004_tls.listen
+    if config.etsi014 is not None:
+        listeners["etsi014"] = config.etsi014.listen
     taken: dict[Address, str] = {}
     for table, listen in listeners.items():
         other = taken.setdefault(listen, table)

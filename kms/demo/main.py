@@ -130,6 +130,12 @@ def _keep(site: Site, console: Console) -> None:
         soft_wrap=True,
         highlight=False,
     )
+    console.print(
+        f"curl --cacert {site.ca} --cert {application.certificate} --key {application.key} \\\n"
+        f"  '{node.etsi014_url}/api/v1/keys/{peer.sae_id}/enc_keys?number=2&size=256'",
+        soft_wrap=True,
+        highlight=False,
+    )
     console.print(f"curl {node.operations_url}/health", highlight=False)
     console.print(f"kms status {node.config}", soft_wrap=True, highlight=False)
     console.print(f"All addresses and files: {site.directory}/demo.json; Ctrl-C ends it.")

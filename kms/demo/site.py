@@ -38,6 +38,7 @@ class NodeFiles:
     directory: Path
     etsi004_port: int
     etsi004_tls_port: int
+    etsi014_port: int
     peer_port: int
     operations_port: int
 
@@ -52,6 +53,10 @@ class NodeFiles:
     @property
     def etsi004_tls(self) -> str:
         return f"{HOST}:{self.etsi004_tls_port}"
+
+    @property
+    def etsi014_url(self) -> str:
+        return f"https://{HOST}:{self.etsi014_port}"
 
     @property
     def operations_url(self) -> str:
@@ -86,15 +91,16 @@ def lay_out(
     one, other = sorted(NodeId(name) for name in names)
     certificates = directory / "pki"
     ca = pki.create_ca(certificates)
-    ports = free_ports(10)
+    ports = free_ports(12)
     nodes = tuple(
         NodeFiles(
             name=name,
             directory=directory / name,
-            etsi004_port=ports[4 * number],
-            etsi004_tls_port=ports[4 * number + 1],
-            peer_port=ports[4 * number + 2],
-            operations_port=ports[4 * number + 3],
+            etsi004_port=ports[5 * number],
+            etsi004_tls_port=ports[5 * number + 1],
+            etsi014_port=ports[5 * number + 2],
+            peer_port=ports[5 * number + 3],
+            operations_port=ports[5 * number + 4],
         )
         for number, name in enumerate((one, other))
     )
@@ -116,7 +122,7 @@ def lay_out(
     ksid, seed = str(uuid4()), secrets.token_hex(32)
     devices = tuple(
         DeviceFiles(
-            node=node.name, config=directory / f"device-{node.name}.toml", port=ports[8 + number]
+            node=node.name, config=directory / f"device-{node.name}.toml", port=ports[10 + number]
         )
         for number, node in enumerate(nodes)
     )
@@ -137,6 +143,7 @@ def describe(site: Site) -> dict[str, object]:
                 "name": node.name,
                 "etsi004_url": node.etsi004_url,
                 "etsi004_tls": node.etsi004_tls,
+                "etsi014_url": node.etsi014_url,
                 "operations_url": node.operations_url,
                 "config": str(node.config),
             }
@@ -207,6 +214,7 @@ def _write_node(
             },
             "etsi004": {"listen": f"{HOST}:{node.etsi004_port}"},
             "etsi004_tls": {"listen": node.etsi004_tls},
+            "etsi014": {"listen": f"{HOST}:{node.etsi014_port}"},
             "peer": {"listen": f"{HOST}:{node.peer_port}"},
             "operations": {"listen": f"{HOST}:{node.operations_port}"},
             "network": {"file": str(certificates.parent / "network.toml")},

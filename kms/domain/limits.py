@@ -171,6 +171,21 @@ TOMBSTONES_MAX: Final = 100_000
 # A closed stream's KSID is refused for this long (tombstone).
 TOMBSTONE_MS: Final = 30 * 24 * 60 * 60 * 1000
 
+# ---- keys with IDs --------------------------------------------------------------------------
+
+# One 256-bit key, when a request names no size.
+KEY_BYTES_DEFAULT: Final = 32
+# Below 64 bits it is a sample, not a key; and 1,024 of them would cost more in IDs than in bits.
+KEY_BYTES_MIN: Final = 8
+# What applications of oblivious transfer fetch at once; with the next, one answer is 4 MiB of key,
+# half of what may lie ready for a pair, so that every request within both can be met.
+KEY_BYTES_MAX: Final = 4 * KIB
+KEYS_PER_REQUEST_MAX: Final = 1024
+# Slaves besides the first: none until a key can be sent to several nodes.
+ADDITIONAL_SLAVES_MAX: Final = 0
+# A request that names KEYS_PER_REQUEST_MAX key IDs, indented and with some words about each.
+KEYS_BODY_BYTES_MAX: Final = 256 * KIB
+
 # ---- shell ----------------------------------------------------------------------------------
 
 # The pump wakes at least this often.

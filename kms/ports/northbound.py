@@ -3,12 +3,13 @@
 from typing import Protocol
 
 from kms.domain.errors import AppFault
+from kms.domain.keyrequests import DecKeys, EncKeys, KeysReply, PairStatus, PairStatusReply
 from kms.domain.names import SAEId
 from kms.domain.requests import Close, CloseReply, GetKey, KeyReply, OpenConnect, OpenReply
 
 
 class Forbidden(AppFault):
-    """Policy refuses this caller: HTTP 403, binary status 4."""
+    """Policy refuses this caller: HTTP 403 (ETSI GS QKD 014: 401), binary status 4."""
 
 
 class Overloaded(AppFault):
@@ -36,6 +37,21 @@ class Northbound(Protocol):
 
     async def close(self, caller: SAEId, request: Close) -> CloseReply:
         """On SUCCESS this side is closed, durably."""
+        ...
+
+    async def enc_keys(self, caller: SAEId, request: EncKeys) -> KeysReply:
+        """Returns within a bound of the node's own. With DELIVERED the keys lie at the slave's
+        node, the delivery is durable and audited before this returns, and each key is delivered
+        here once; the caller wipes them. Else nothing was taken."""
+        ...
+
+    async def dec_keys(self, caller: SAEId, request: DecKeys) -> KeysReply:
+        """With DELIVERED all the keys named, in the order named, durably and audited, each
+        delivered here once; the caller wipes them. Else nothing was taken."""
+        ...
+
+    async def pair_status(self, caller: SAEId, request: PairStatus) -> PairStatusReply:
+        """What the two could have now. Nothing changes."""
         ...
 
     def is_revoked(self, fingerprint: str) -> bool:

@@ -1,16 +1,19 @@
-"""The node's listeners: two for applications, health and metrics, the operator's commands."""
+"""The node's listeners: three for applications, health and metrics, the operator's commands."""
 
 from collections.abc import Iterable
 from functools import partial
 from typing import Protocol
 
+import attrs
 import structlog
 import trio
 
 from kms.adapters import edge, etsi004_tls
 from kms.adapters.etsi004_http import HotGetKey, etsi004_app
+from kms.adapters.etsi014_http import HotKeys, etsi014_app
 from kms.adapters.operations import ADMIN_BOUNDS, admin_app, operations_app
-from kms.config import Config
+from kms.config import Config, Etsi014Section
+from kms.domain.limits import KEYS_BODY_BYTES_MAX
 from kms.ports.admin import Admin
 from kms.ports.northbound import Northbound
 from kms.toml_file import Address
@@ -45,13 +48,15 @@ class Listeners:
     async def serve_applications(
         self, tls: edge.TLSSource, counter: Northbound, *, task_status: trio.TaskStatus[Fronts]
     ) -> None:
-        """ETSI GS QKD 004 over mutual TLS, in HTTP and in frames, until told to stop."""
+        """ETSI GS QKD 004 over mutual TLS, in HTTP and in frames, and 014, until told to stop."""
         async with trio.open_nursery() as nursery:
             fronts: list[Front] = [
                 await nursery.start(partial(self._serve_http, tls, counter)),
             ]
             if self._config.etsi004_tls.enabled:
                 fronts.append(await nursery.start(partial(self._serve_frames, tls, counter)))
+            if (section := self._config.etsi014) is not None:
+                fronts.append(await nursery.start(partial(self._serve_014, section, tls, counter)))
             task_status.started(Fronts(fronts))
 
     async def _serve_http(
@@ -86,6 +91,25 @@ class Listeners:
             tls=tls,
             log=self._log,
             bounds=self._application_bounds(),
+            task_status=task_status,
+        )
+
+    async def _serve_014(
+        self,
+        section: Etsi014Section,
+        tls: edge.TLSSource,
+        counter: Northbound,
+        *,
+        task_status: trio.TaskStatus[edge.Server],
+    ) -> None:
+        name = self._config.node.name
+        await edge.serve(
+            etsi014_app(counter, name, self._log),
+            listeners=await self._bound("etsi014", section.listen),
+            tls=tls,
+            log=self._log,
+            bounds=attrs.evolve(self._application_bounds(), body_bytes_max=KEYS_BODY_BYTES_MAX),
+            hot=HotKeys(counter, name, self._log),
             task_status=task_status,
         )
 

@@ -18,8 +18,12 @@ AT_ANY_PORT = '[etsi004]\nlisten = "127.0.0.1:0"\n[etsi004_tls]\nlisten = "127.0
 
 @pytest.mark.parametrize(
     ("more", "expected"),
-    [("", {"etsi004", "etsi004_tls"}), ("enabled = false\n", {"etsi004"})],
-    ids=["by_default", "switched_off"],
+    [
+        ("", {"etsi004", "etsi004_tls"}),
+        ("enabled = false\n", {"etsi004"}),
+        ('[etsi014]\nlisten = "127.0.0.1:0"\n', {"etsi004", "etsi004_tls", "etsi014"}),
+    ],
+    ids=["by_default", "frames_switched_off", "with_keys_by_id"],
 )
 async def test_applications_are_served_where_the_configuration_says(
     tmp_path: Path, more: str, expected: set[str]

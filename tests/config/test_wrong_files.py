@@ -84,6 +84,20 @@ WRONG = (
         "[etsi004_tls] listen",
         "[etsi004]'s already",
     ),
+    Wrong(
+        "keys with IDs where HTTP listens",
+        "[tls]",
+        '[etsi014]\nlisten = "127.0.0.1:8443"\n[tls]',
+        "[etsi014] listen",
+        "[etsi004]'s already",
+    ),
+    Wrong(
+        "a port for keys with IDs that is none",
+        "[tls]",
+        '[etsi014]\nlisten = "127.0.0.1"\n[tls]',
+        "[etsi014] listen",
+        "host:port",
+    ),
     # ---- swapped, doubled, linked to itself --------------------------------------------------
     Wrong("a link to itself", 'peer = "B"', 'peer = "A"', "[link.1] peer", "this node itself"),
     Wrong("a link twice", LINK_B, LINK_B + LINK_B, "[link.2] peer", "peer of [link.1]"),

@@ -20,6 +20,7 @@ def test_the_demonstration_delivers_equal_keys_and_says_so(tmp_path: Path) -> No
     assert [node["name"] for node in files["nodes"]] == ["alice", "bob"]
     assert all(node["etsi004_url"].startswith("https://127.0.0.1:") for node in files["nodes"])
     assert all(node["etsi004_tls"].startswith("127.0.0.1:") for node in files["nodes"])
+    assert all(node["etsi014_url"].startswith("https://127.0.0.1:") for node in files["nodes"])
     assert [app["node"] for app in files["applications"]] == ["alice", "bob"]
     for app in files["applications"]:
         assert Path(app["cert"]).is_file()

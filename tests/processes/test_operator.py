@@ -70,14 +70,15 @@ def carol(network: RealNetwork) -> Iterator[NodeFiles]:
     directory = network.site.directory
     network_file = directory / "network.toml"
     before = network_file.read_text()
-    ports = free_ports(4)
+    ports = free_ports(5)
     files = NodeFiles(
         name=NodeId(CAROL),
         directory=directory / CAROL,
         etsi004_port=ports[0],
         etsi004_tls_port=ports[1],
-        peer_port=ports[2],
-        operations_port=ports[3],
+        etsi014_port=ports[2],
+        peer_port=ports[3],
+        operations_port=ports[4],
     )
     yield files
     if CAROL in network.processes.running:
@@ -106,6 +107,7 @@ def _write(network: RealNetwork, carol: NodeFiles, secret: Path) -> None:
     for table, port in (
         ("etsi004", carol.etsi004_port),
         ("etsi004_tls", carol.etsi004_tls_port),
+        ("etsi014", carol.etsi014_port),
         ("peer", carol.peer_port),
         ("operations", carol.operations_port),
     ):

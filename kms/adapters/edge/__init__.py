@@ -18,6 +18,7 @@ from kms.adapters.edge.bounds import Bounds
 from kms.adapters.edge.connection import PEER_DER, PEER_UID
 from kms.adapters.edge.hot import Answer, Handler, HotRoutes
 from kms.adapters.edge.listen import listen_tcp, listen_unix
+from kms.adapters.edge.plain import plain_headers
 from kms.adapters.edge.quiet import place_of
 from kms.adapters.edge.reception import EdgeStatistics, Listener, Reception
 from kms.adapters.edge.server import Server, serve
@@ -38,5 +39,6 @@ __all__ = [
     "listen_tcp",
     "listen_unix",
     "place_of",
+    "plain_headers",
     "serve",
 ]

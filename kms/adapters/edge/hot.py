@@ -59,7 +59,7 @@ class HotRoutes(Protocol):
         ...
 
     def handler(self, request: h11.Request) -> Handler | None:
-        """Who answers a request with this header, which has a Content-Length and comes from a
+        """Who answers a request with this header, which says how long its body is and comes from a
         client that keeps its connection. None: the slow way. The answer must not depend on
         anything else, as it is remembered."""
         ...
@@ -112,15 +112,12 @@ class Gate:
             return None
         headers = dict(request.headers)
         lengths = [value for name, value in request.headers if name == b"content-length"]
-        if (
-            len(lengths) != 1
-            or not _NOT_PLAIN.isdisjoint(headers)
-            or request.http_version != b"1.1"
-        ):
+        if len(lengths) > 1 or not _NOT_PLAIN.isdisjoint(headers) or request.http_version != b"1.1":
             return None
         if headers.get(b"connection", b"keep-alive").lower() != b"keep-alive":
             return None
-        body_bytes = int(lengths[0])
+        # Without a length, and in no chunks, a request has no body (RFC 9112 6.3).
+        body_bytes = int(lengths[0]) if lengths else 0
         handler = self._routes.handler(request)
         if handler is None or body_bytes > self._body_bytes_max:
             return None

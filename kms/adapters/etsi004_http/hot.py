@@ -1,17 +1,16 @@
 """GET_KEY on the fast way: what ``app`` does with it, without Quart.
 
-Rules. Only a header that has one obvious meaning is taken: names of ``_HEADERS``, one plain media
-type each way. The reading, the answers and what they say of faults are those of ``app``.
+Rules. Only a header that has one obvious meaning is taken (``edge.plain_headers``), and one plain
+media type each way. The reading, the answers and what they say of faults are those of ``app``.
 """
 
-import re
 from functools import partial
 from http import HTTPStatus
 
 import h11
 from structlog.typing import FilteringBoundLogger
 
-from kms.adapters.edge import PEER_DER, Answer, Handler
+from kms.adapters.edge import PEER_DER, Answer, Handler, plain_headers
 from kms.adapters.etsi004_http import answering, faults, reading
 from kms.adapters.etsi004_http.answering import JSON, OCTETS
 from kms.adapters.etsi004_http.openapi import PREFIX
@@ -21,12 +20,6 @@ from kms.domain.errors import KMSError
 from kms.ports.northbound import Northbound
 
 _TARGET = f"{PREFIX}/get_key".encode()
-# Those that say nothing to us, and those that the code below looks at.
-_HEADERS = frozenset(
-    {b"accept", b"accept-encoding", b"accept-language", b"cache-control", b"connection"}
-    | {b"content-length", b"content-type", b"host", b"user-agent"}
-)
-_HOST = re.compile(rb"[A-Za-z0-9.:\[\]-]{1,255}")
 _CONTENT_TYPES = (b"application/json", b"application/json; charset=utf-8")
 _ACCEPTED = {
     b"*/*": JSON,
@@ -46,15 +39,9 @@ class HotGetKey:
 
     def handler(self, request: h11.Request) -> Handler | None:
         """See ``edge.HotRoutes``."""
-        headers = dict(request.headers)
+        headers = plain_headers(request) or {}
         wanted = _ACCEPTED.get(headers.get(b"accept", b"*/*"))
-        plain = (
-            request.target == _TARGET
-            and len(headers) == len(request.headers)
-            and headers.keys() <= _HEADERS
-            and _HOST.fullmatch(headers.get(b"host", b""))
-            and headers.get(b"content-type") in _CONTENT_TYPES
-        )
+        plain = request.target == _TARGET and headers.get(b"content-type") in _CONTENT_TYPES
         return partial(self._get_key, wanted) if plain and wanted else None
 
     async def _get_key(self, wanted: str, der: bytes | None, body: bytes) -> Answer:

@@ -12,7 +12,9 @@ from uuid import UUID
 import attrs
 import trio
 
+from kms.adapters.memory.keys import MemoryKeys
 from kms.domain.errors import KMSError
+from kms.domain.keyrequests import DecKeys, EncKeys, KeysReply, PairStatus, PairStatusReply
 from kms.domain.limits import (
     CHUNK_BYTES_DEFAULT,
     CHUNK_BYTES_MAX,
@@ -52,6 +54,7 @@ class MemoryNorthbound:
         policy: Policy = _ANYBODY,
         capacity_bps: int = 1_000_000,
         chunks: int = 2**32,
+        keys_max: int = 100_000,
     ) -> None:
         self.policy = policy
         self.fault: KMSError | None = None
@@ -61,6 +64,7 @@ class MemoryNorthbound:
         self._capacity_bps = capacity_bps
         self._chunks = chunks
         self._streams: dict[KSID, _Stream] = {}
+        self._keys = MemoryKeys(seed, keys_max=keys_max)
 
     async def open_connect(self, caller: SAEId, request: OpenConnect) -> OpenReply:
         """See ``Northbound``."""
@@ -148,6 +152,25 @@ class MemoryNorthbound:
         stream.closed.add(caller)
         return CloseReply(status=Status.SUCCESS, message="closed")
 
+    async def enc_keys(self, caller: SAEId, request: EncKeys) -> KeysReply:
+        """See ``Northbound``."""
+        await self._checkpoint()
+        for slave in (request.slave, *request.additional_slaves):
+            self._allowed(caller, slave)
+        return self._keys.enc_keys(caller, request)
+
+    async def dec_keys(self, caller: SAEId, request: DecKeys) -> KeysReply:
+        """See ``Northbound``."""
+        await self._checkpoint()
+        self._allowed(caller, request.master)
+        return self._keys.dec_keys(caller, request)
+
+    async def pair_status(self, caller: SAEId, request: PairStatus) -> PairStatusReply:
+        """See ``Northbound``."""
+        await self._checkpoint()
+        self._allowed(caller, request.slave)
+        return self._keys.pair_status(caller, request)
+
     def is_revoked(self, fingerprint: str) -> bool:
         """See ``Northbound``."""
         return fingerprint in self.policy.revoked
@@ -156,6 +179,10 @@ class MemoryNorthbound:
         await trio.lowlevel.checkpoint()
         if self.fault is not None:
             raise self.fault
+
+    def _allowed(self, caller: SAEId, other: SAEId) -> None:
+        if not self.policy.may_share(caller, other):
+            raise Forbidden("policy allows no such keys", hint="ask the operator for a rule")
 
     def _new(self, caller: SAEId, apps: frozenset[SAEId], qos: QoS) -> OpenReply:
         digest = hashlib.sha256(f"{self._seed} {len(self._streams)}".encode()).digest()
