@@ -326,6 +326,7 @@ def _fixed_parts(config: Config) -> dict[str, object]:
         "node": config.node,
         "etsi004": config.etsi004,
         "etsi004_tls": config.etsi004_tls,
+        "etsi014": config.etsi014,
         "peer": config.peer,
         "operations": config.operations,
         "device": config.device,

@@ -6,7 +6,6 @@ that it is told. What an interface cannot say (a ``message`` in frames) is the s
 
 import base64
 import json
-from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -27,13 +26,25 @@ from kms.adapters.etsi004_binary import (
 )
 from kms.adapters.etsi004_http import etsi004_app
 from kms.adapters.memory.northbound import MemoryNorthbound
+from kms.domain.keyrequests import (
+    DecKeys,
+    EncKeys,
+    KeysReply,
+    Outcome,
+    PairStatus,
+    PairStatusReply,
+)
 from kms.domain.names import KSID, SAEId
 from kms.domain.policy import Policy
 from kms.domain.requests import Close, CloseReply, GetKey, KeyReply, OpenConnect, OpenReply
 from kms.domain.secret import Secret
 from kms.domain.status import QoS, Status
 from kms.ports.northbound import Forbidden, Northbound
+from tests.adapters.etsi004_http_client import Answer
 from tests.adapters.etsi004_http_client import Client as HTTPClient
+from tests.adapters.etsi014_http_client import Client as KeysClient
+from tests.adapters.etsi014_http_client import bits, ids
+from tests.adapters.etsi014_http_client import site as keys_site
 from tests.edge.authority import Authority
 from tests.edge.binary import BinaryClient, running_binary
 from tests.edge.support import Running, running
@@ -68,15 +79,29 @@ async def frames(policy: Policy, dialect: Dialect = Dialect.A) -> AsyncIterator[
         yield OverFrames(fake, edge, dialect)
 
 
+@asynccontextmanager
+async def keys(policy: Policy, way: str) -> AsyncIterator[Northbound]:
+    """Keys with IDs, over HTTP and JSON, on this way."""
+    fake = MemoryNorthbound(policy=policy)
+    async with keys_site(way, fake, authority=AUTHORITY) as here:
+        yield OverKeys(fake, here.edge)
+
+
 COUNTERS: dict[str, Callable[[Policy], Made]] = {
     "memory": memory,
     "http": http,
     "frames-A": frames,
     "frames-B": lambda policy: frames(policy, Dialect.B),
 }
+KEY_COUNTERS: dict[str, Callable[[Policy], Made]] = {
+    "memory": memory,
+    "keys-fast": lambda policy: keys(policy, "fast"),
+    "keys-slow": lambda policy: keys(policy, "slow"),
+}
+"""those that give keys with IDs"""
 
 
-class _Over(ABC):
+class _Over:
     """Asks on a new connection each time."""
 
     def __init__(self, fake: MemoryNorthbound, edge: Running) -> None:
@@ -89,14 +114,25 @@ class _Over(ABC):
     def is_revoked(self, fingerprint: str) -> bool:
         return self._fake.is_revoked(fingerprint)
 
-    @abstractmethod
-    async def open_connect(self, caller: SAEId, request: OpenConnect) -> OpenReply: ...
+    # What the interface does not have.
 
-    @abstractmethod
-    async def get_key(self, caller: SAEId, request: GetKey) -> KeyReply: ...
+    async def open_connect(self, caller: SAEId, request: OpenConnect) -> OpenReply:
+        raise NotImplementedError
 
-    @abstractmethod
-    async def close(self, caller: SAEId, request: Close) -> CloseReply: ...
+    async def get_key(self, caller: SAEId, request: GetKey) -> KeyReply:
+        raise NotImplementedError
+
+    async def close(self, caller: SAEId, request: Close) -> CloseReply:
+        raise NotImplementedError
+
+    async def enc_keys(self, caller: SAEId, request: EncKeys) -> KeysReply:
+        raise NotImplementedError
+
+    async def dec_keys(self, caller: SAEId, request: DecKeys) -> KeysReply:
+        raise NotImplementedError
+
+    async def pair_status(self, caller: SAEId, request: PairStatus) -> PairStatusReply:
+        raise NotImplementedError
 
 
 class OverHTTP(_Over):
@@ -209,6 +245,62 @@ class OverFrames(_Over):
     async def _call(self, caller: SAEId, request: Any) -> Any:
         async with self.connect(caller) as stream:
             return await BinaryClient(stream).call(request)
+
+
+class OverKeys(_Over):
+    """ETSI GS QKD 014. Enc in its POST form; dec in its GET form where it has one."""
+
+    async def enc_keys(self, caller: SAEId, request: EncKeys) -> KeysReply:
+        body = {
+            "number": request.number,
+            "size": 8 * request.key_bytes,
+            "additional_slave_SAE_IDs": list(request.additional_slaves),
+        }
+        async with self._client(caller) as client:
+            return self._reply(await client.enc_keys(request.slave, body))
+
+    async def dec_keys(self, caller: SAEId, request: DecKeys) -> KeysReply:
+        block = request.key_ids
+        named = [str(UUID(bytes=block[at : at + 16])) for at in range(0, len(block), 16)]
+        async with self._client(caller) as client:
+            if len(named) == 1:
+                query = f"?key_ID={named[0]}"
+                return self._reply(await client.get("dec_keys", request.master, query))
+            return self._reply(await client.dec_keys(request.master, *named))
+
+    async def pair_status(self, caller: SAEId, request: PairStatus) -> PairStatusReply:
+        async with self._client(caller) as client:
+            told = await client.status(request.slave)
+        if told.status == 401:
+            raise Forbidden("401", hint="")
+        return PairStatusReply(
+            outcome=_OUTCOMES[told.status],
+            message=told.json.get("message", ""),
+            slave_node=told.json["target_KME_ID"].removeprefix("kms:"),
+            key_bytes=told.json["key_size"] // 8,
+            stored_keys=told.json["stored_key_count"],
+            stored_keys_max=told.json["max_key_count"],
+        )
+
+    def _reply(self, told: Answer) -> KeysReply:
+        if told.status == 401:
+            # The interface does not say whose refusal it is.
+            raise Forbidden("401", hint="")
+        if told.status != 200:
+            return KeysReply(outcome=_OUTCOMES[told.status], message=told.json["message"])
+        return KeysReply(
+            outcome=Outcome.DELIVERED,
+            key_ids=b"".join(UUID(one).bytes for one in ids(told)),
+            keys=Secret(b"".join(bits(told))),
+        )
+
+    @asynccontextmanager
+    async def _client(self, caller: SAEId) -> AsyncIterator[KeysClient]:
+        async with self.connect(caller) as stream:
+            yield KeysClient(stream)
+
+
+_OUTCOMES = {200: Outcome.DELIVERED, 400: Outcome.BAD_REQUEST, 503: Outcome.UNAVAILABLE}
 
 
 def _drop(*_: Any) -> Any:

@@ -55,6 +55,8 @@ SMUGGLED = [
     ("zero_byte", b"X: a\x00b\r\nContent-Length: 4\r\n\r\nabcd", ["400"]),
     ("longer_than_its_length", ECHO.partition(b"k\r\n")[2] + b"X", ["200"]),
     ("expects", b"Expect: 100-continue\r\nContent-Length: 4\r\n\r\nabcd", ["100", "200"]),
+    ("no_length", b"\r\n", ["200"]),
+    ("no_length_but_bytes", b"\r\nabcd", ["200", "400"]),
     ("upgrades", b"Connection: upgrade\r\nUpgrade: h2c\r\n" + _FOUR, ["200"]),
 ]  # fmt: skip
 
@@ -193,6 +195,16 @@ def test_a_route_is_not_asked_about_a_header_that_it_has_seen() -> None:
     assert gate.look(ECHO) is None
     assert gate.look(PROBE) is None
     assert [b"/echo"] == asked
+
+
+async def test_a_request_without_a_length_is_hot_and_has_no_body() -> None:
+    async with (
+        running(small_app(), authority=AUTHORITY, hot=SmallHot()) as edge,
+        edge.connect() as stream,
+    ):
+        for _ in range(2):
+            assert b'{"bytes":0}' in await _asked(stream, b"POST /echo HTTP/1.1\r\nHost: k\r\n\r\n")
+        assert edge.server.statistics().hot == 2
 
 
 @pytest.mark.parametrize("value", [b"close", b"keep-alive, close", b"Close"])

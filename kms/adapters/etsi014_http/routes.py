@@ -4,6 +4,7 @@ Rules. The path is read as it came: a SAE ID is one segment, percent-encoded, an
 encoded slash. Nothing is decoded before the path was cut, and nothing twice. No URL is redirected.
 """
 
+import re
 from enum import Enum
 from http import HTTPStatus
 from urllib.parse import unquote_to_bytes
@@ -16,6 +17,9 @@ from kms.adapters.etsi014_http import answering
 PREFIX = "/api/v1/keys"
 OPENAPI = "/api/v1/openapi.json"
 _KEYS = PREFIX.encode() + b"/"
+_BROKEN = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_NOT_HERE = f"not a URL of this interface: {PREFIX}/SAE_ID/ and status, enc_keys or dec_keys"
+_NOBODY = "\N{REPLACEMENT CHARACTER}"
 
 
 class Method(Enum):
@@ -51,15 +55,23 @@ def route(verb: str, target: bytes) -> Route | Answer:
     path, _, query = target.partition(b"?")
     segment, method = _method(path)
     if method is None:
-        return answering.failed(HTTPStatus.NOT_FOUND, f"there is {PREFIX}/SAE_ID/... alone")
+        return answering.failed(
+            HTTPStatus.NOT_FOUND, f"there is {PREFIX}/SAE_ID/{{status,enc_keys,dec_keys}}"
+        )
     if verb not in _VERBS[method]:
         allowed = ", ".join(_VERBS[method])
         return answering.failed(
             HTTPStatus.METHOD_NOT_ALLOWED, f"the method is {allowed}", {"allow": allowed}
         )
-    # h11 lets through visible ASCII only. What is no UTF-8 is no SAE ID either way.
-    other = unquote_to_bytes(segment).decode("utf-8", "replace")
-    return Route(method=method, verb=verb, other=other, query=query.decode("latin-1"))
+    # h11 lets through visible ASCII only.
+    return Route(method=method, verb=verb, other=_decoded(segment), query=query.decode("latin-1"))
+
+
+def _decoded(segment: bytes) -> str:
+    """What is no percent-encoded UTF-8 becomes a text that is no SAE ID."""
+    if _BROKEN.search(segment):
+        return _NOBODY
+    return unquote_to_bytes(segment).decode("utf-8", "replace")
 
 
 def _method(path: bytes) -> tuple[bytes, Method | None]:
