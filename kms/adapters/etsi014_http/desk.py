@@ -5,6 +5,7 @@ the request is looked at. It is the master of the keys it asks for with enc_keys
 it asks for with dec_keys. No request has a deadline here: the node's own bounds are.
 """
 
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
@@ -20,9 +21,14 @@ from kms.adapters.etsi014_http.reading import BadRequest
 from kms.adapters.etsi014_http.routes import Method, Route
 from kms.adapters.identity import caller_of
 from kms.domain.errors import KMSError
+from kms.domain.keyrequests import EncKeys
 from kms.domain.names import NodeId, SAEId
 from kms.ports.northbound import Northbound
 
+# Requests to remember: those of the applications that are at work at one time, 256 KiB of them.
+_REMEMBERED_MAX: Final = 1024
+_REMEMBERED_BYTES_MAX: Final = 256
+_UTF_8: Final = ("utf-8", "utf8")
 _NOT_JSON: Final = f"Content-Type must be {JSON}, in UTF-8"
 
 
@@ -62,7 +68,8 @@ class Desk:
             raise BadRequest("a GET has no body: its parameters are in the URL, or it is a POST")
         match route.method:
             case Method.ENC_KEYS:
-                asked = reading.enc_keys(caller, route.other, _enc_members(route, body))
+                short = len(route.query) + len(body) <= _REMEMBERED_BYTES_MAX
+                asked = (_enc_keys_again if short else _enc_keys)(caller, route, body)
                 return answering.keys(await self._northbound.enc_keys(caller, asked))
             case Method.DEC_KEYS:
                 wanted = reading.dec_keys(caller, route.other, _dec_members(route, body))
@@ -75,6 +82,14 @@ class Desk:
             case Method.OPENAPI:
                 reading.no_query(route.query)
                 return answering.answer(HTTPStatus.OK, document())
+
+
+def _enc_keys(caller: SAEId, route: Route, body: bytes) -> EncKeys:
+    return reading.enc_keys(caller, route.other, _enc_members(route, body))
+
+
+# An application asks for its next keys in the same words each time, so they are read once.
+_enc_keys_again = lru_cache(maxsize=_REMEMBERED_MAX)(_enc_keys)
 
 
 def _enc_members(route: Route, body: bytes) -> Members:
@@ -99,6 +114,3 @@ def _declared(content_type: str, body: bytes) -> bytes:
         if kind.lower() != JSON or options.get("charset", "utf-8").lower() not in _UTF_8:
             raise BadRequest(_NOT_JSON)
     return body
-
-
-_UTF_8 = ("utf-8", "utf8")
