@@ -29,7 +29,6 @@ from kms.adapters.peer_tls import TLSPeerLinks
 from kms.adapters.sdn_file import SDNFile, load_network
 from kms.adapters.seal import FileSealer
 from kms.adapters.store_sqlite import SQLiteStore
-from kms.adapters.tls import Checks, CurrentTLS
 from kms.adapters.witness_file import FileWitness
 from kms.config import Config, LinkSection
 from kms.domain.errors import LocalFault
@@ -38,12 +37,14 @@ from kms.domain.names import NodeId
 from kms.domain.policy import Policy
 from kms.domain.secret import Secret
 from kms.domain.statistics import NodeState
+from kms.ports.admin import CarriedSecret
 from kms.ports.sdn import Network
 from kms.shell.operator import Operator, sealed_status
 from kms.shell.running import Parts, RunningNode, run_node
 from kms.wiring.beginning import Beginning, key_file, read_passphrase
-from kms.wiring.devices import credentials, devices_of
+from kms.wiring.devices import devices_of
 from kms.wiring.listeners import Listeners
+from kms.wiring.trust import Trust
 
 # A commit returns from the disk in half a millisecond; Python's own 5 ms would be ten times that.
 SWITCH_S = 0.0005
@@ -84,13 +85,11 @@ class App:
         self._unsealed = trio.Event()
         self._stop = trio.Event()
         self._policy = Policy()
-        files = credentials(config.tls)
-        self._app_tls = CurrentTLS(files, alpn=("http/1.1",))
-        self._peer_tls = CurrentTLS(files, checks=Checks.URI)
+        self._trust = Trust(config)
         self._sdn = SDNFile(config.network.file, log=self._log)
         self._store: SQLiteStore | None = None
         self._peers: TLSPeerLinks | None = None
-        self._listeners = Listeners(config)
+        self._listeners = Listeners(config, self._trust.identities)
         self._operator = Operator(
             self.name,
             hands=self,
@@ -144,7 +143,9 @@ class App:
             clock=self._clock,
             entropy=self._entropy,
             is_revoked=self._is_revoked,
-            serve_applications=partial(self._listeners.serve_applications, self._app_tls),
+            serve_applications=partial(
+                self._listeners.serve_applications, self._trust.applications
+            ),
             grace_s=self.config.stop.grace_s,
         )
         settings = {link.peer: self._settings(link.peer) for link in self.config.link}
@@ -162,7 +163,7 @@ class App:
     async def _open_peers(self) -> TLSPeerLinks:
         peers = self._peers = TLSPeerLinks(
             node=self.name,
-            tls=self._peer_tls,
+            tls=self._trust.peers,
             jitter=self._jitter,
             neighbours=[_neighbour(link) for link in self.config.link],
             is_revoked=self._is_revoked,
@@ -199,9 +200,9 @@ class App:
     async def _carry_secrets(self) -> None:
         """Secrets that the configuration names are imported once, then their files erased."""
         for link in self.config.link:
-            if link.secret_file is None or not link.secret_file.exists():
+            secret = self._secret_of(link)
+            if secret is None or link.secret_file is None:
                 continue
-            secret = link_secret.read_link_secret(link.secret_file, self.name)
             if not await self._operator.carry_once(secret):
                 self._log.warning("link-secret-used-before", file=str(link.secret_file))
             link_secret.erase(link.secret_file)
@@ -273,28 +274,38 @@ class App:
         self._peers.add(Neighbour(node=peer, host=where.host, port=where.port))
 
     async def reload(self) -> tuple[str, ...]:
-        """Certificates, network file, links that are new in the configuration."""
+        """Certificates, their names, network file, links that are new in the configuration.
+
+        All files are read before anything of them is in force. Raises ``LocalFault`` that names
+        the one at fault; nothing changed then, but that a sound network file is followed, as it
+        would be without this."""
         config = configuration.load(self._path)
-        files = credentials(config.tls)
-        self._app_tls.reload(files)
-        self._peer_tls.reload(files)
-        await self._sdn.reload()
-        changes = ["certificates and network file are as on disk"]
+        trust_into_force = self._trust.prepare(config)
         known = {link.peer for link in self.config.link}
-        for link in config.link:
-            if link.peer not in known:
-                await self._add_listed(link)
-                changes.append(f"link to {link.peer} added")
+        await self._sdn.reload()
+        fresh = [(link, self._secret_of(link)) for link in config.link if link.peer not in known]
+        renewed = trust_into_force()
+        changes = ["certificates and network file are as on disk"]
+        if renewed:
+            changes.append("new connections use the new certificates")
+        if config.identity != self.config.identity:
+            changes.append("[identity] is in force")
+        for link, secret in fresh:
+            await self._add_listed(link, secret)
+            changes.append(f"link to {link.peer} added")
         old, new = _fixed_parts(self.config), _fixed_parts(config)
         changes += [f"[{part}] changed: restart the node" for part in old if old[part] != new[part]]
         self.config = config
         self._log.info("reloaded", changes="; ".join(changes))
         return tuple(changes)
 
-    async def _add_listed(self, link: LinkSection) -> None:
-        secret = None
-        if link.secret_file is not None and link.secret_file.exists():
-            secret = link_secret.read_link_secret(link.secret_file, self.name)
+    def _secret_of(self, link: LinkSection) -> CarriedSecret | None:
+        """The secret that the configuration names for the link, if its file is still there."""
+        if link.secret_file is None or not link.secret_file.exists():
+            return None
+        return link_secret.read_link_secret(link.secret_file, self.name)
+
+    async def _add_listed(self, link: LinkSection, secret: CarriedSecret | None) -> None:
         address = str(link.address) if link.address is not None else None
         await self._operator.add_link(link.peer, address, secret)
         if secret is not None and link.secret_file is not None:

@@ -22,6 +22,7 @@ from cattrs.preconf.tomllib import TomllibConverter
 from kms import toml_file
 from kms.domain import limits
 from kms.domain.names import KSID, DeviceId, LinkId, NodeId, SAEId, leader_of, link_id
+from kms.identity_section import IdentitySection, identity_faults
 from kms.ports.sdn import Network
 from kms.toml_file import Address, Fault, Wrong, place
 
@@ -180,6 +181,7 @@ class Config:
     node: NodeSection
     tls: TLSFiles
     network: NetworkSection
+    identity: IdentitySection = IdentitySection()
     etsi004: Etsi004Section = Etsi004Section()
     etsi004_tls: Etsi004TLSSection = Etsi004TLSSection()
     etsi014: Etsi014Section | None = None
@@ -286,6 +288,7 @@ def _field_faults(config: Config) -> Iterator[Fault]:
         yield Fault("[witness] file", reason)
     if not 0 <= config.stop.grace_s <= 3600:
         yield Fault("[stop] grace_s", f"{config.stop.grace_s:g} is not between 0 and 3600")
+    yield from identity_faults(config.identity)
     yield from _link_faults(config)
     yield from _device_faults(config)
 
@@ -326,6 +329,10 @@ def _device_faults(config: Config) -> Iterator[Fault]:
             continue
         if device.address.port == 0:
             yield Fault(at("address"), "port 0 cannot be dialled")
+        for field in ("source", "destination"):
+            if ":" not in getattr(device, field):
+                reason = f"{getattr(device, field)!r:.80} is not a URI: give a URI of a device"
+                yield Fault(at(field), f"{reason}, such as qkd:alice-1.site")
         if device.source == device.destination:
             yield Fault(at("destination"), "the same as source: name the device at the other end")
         if not 1 <= device.key_chunk_size <= limits.BLOCK_BYTES_MAX:

@@ -35,7 +35,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from kms.adapters.tls import Credentials
-from kms.domain.errors import LocalFault
+from kms.domain.errors import BadName, LocalFault
 from kms.domain.names import node_id, sae_id
 
 # Long enough for a project's trial, short enough that nobody comes to depend on it.
@@ -98,8 +98,10 @@ def issue(
     is_node = uri.startswith(_NODE_SCHEME)
     if is_node:
         node_id(uri.removeprefix(_NODE_SCHEME))
-    else:
+    elif ":" in uri:
         sae_id(uri)
+    else:
+        raise BadName("URI", uri, "kms:NODE or a URI of at most 64 characters, such as sae:app")
     names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri)]
     names += [_host(host) for host in hosts]
     ca_file, (certificate_file, key_file) = directory / "ca.pem", files_of(directory, uri)

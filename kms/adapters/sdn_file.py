@@ -176,7 +176,7 @@ def _faults(file: _File) -> Iterator[Fault]:
 
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
-_PATTERN = re.compile(r"[a-z*?\[][A-Za-z0-9._~:/?#@!$&'()*+,;=%\[\]-]{0,127}")
+_PATTERN = re.compile(r"[A-Za-z0-9*?\[][A-Za-z0-9._~:/?#@!$&'()*+,;=%\[\]-]{0,127}")
 
 
 def _plain(fingerprint: str) -> str:

@@ -13,6 +13,7 @@ of keys never rests on this layer (I4); who is served does (I3).
 
 import hashlib
 import ssl
+from collections.abc import Callable
 from enum import Enum
 from functools import lru_cache
 from pathlib import Path
@@ -117,32 +118,66 @@ class CurrentTLS:
         self._alpn = alpn
         self._checks = checks
         self._credentials = credentials
-        self._server, self._client = self._build(credentials)
+        self._built = self._build(credentials)
 
     @property
     def credentials(self) -> Credentials:
         return self._credentials
 
     def server_context(self) -> ssl.SSLContext:
-        return self._server
+        return self._built.server
 
     def client_context(self) -> ssl.SSLContext:
-        return self._client
+        return self._built.client
 
     def reload(self, credentials: Credentials | None = None) -> None:
         """New connections use what the files hold now; standing connections go on.
 
         Raises ``LocalFault`` that names the file; what was in force then stays in force.
         """
-        wanted = credentials or self._credentials
-        self._server, self._client = self._build(wanted)
-        self._credentials = wanted
+        self.prepare(credentials or self._credentials)()
 
-    def _build(self, credentials: Credentials) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-        return (
-            server_context(credentials, alpn=self._alpn),
-            client_context(credentials, alpn=self._alpn, checks=self._checks),
+    def prepare(self, credentials: Credentials) -> Callable[[], bool]:
+        """What puts the contexts of these files into force, and says whether they are others than
+        before. Files that hold what they held change nothing: connections that serve ask whether
+        their context is still the one in force. Raises ``LocalFault`` that names the file."""
+        built = self._build(credentials)
+
+        def into_force() -> bool:
+            self._credentials = credentials
+            if built.content == self._built.content:
+                return False
+            self._built = built
+            return True
+
+        return into_force
+
+    def _build(self, credentials: Credentials) -> "_Built":
+        # Before they are read: files that change meanwhile are taken for changed at the next time.
+        content = _content_of(credentials)
+        return _Built(
+            content=content,
+            server=server_context(credentials, alpn=self._alpn),
+            client=client_context(credentials, alpn=self._alpn, checks=self._checks),
         )
+
+
+@attrs.frozen(kw_only=True)
+class _Built:
+    """Contexts, and what the files held that they are made of."""
+
+    content: bytes
+    """a hash: the private key is not kept here"""
+    server: ssl.SSLContext
+    client: ssl.SSLContext
+
+
+def _content_of(credentials: Credentials) -> bytes:
+    digest = hashlib.sha256()
+    for path in (credentials.ca, credentials.certificate, credentials.key):
+        _must_read(path)
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.digest()
 
 
 def _harden(context: ssl.SSLContext, credentials: Credentials, alpn: tuple[str, ...]) -> None:

@@ -16,7 +16,7 @@ LinkId = NewType("LinkId", str)
 """Two neighbour nodes, ``smaller~larger``: the same name at both ends."""
 
 SAEId = NewType("SAEId", str)
-"""The customer, known by the URI SAN of its certificate; at most 64 characters (GS QKD 020)."""
+"""The customer, known by its certificate: a URI, or a bare name; at most 64 characters."""
 
 DeviceId = NewType("DeviceId", str)
 """One local QKD device, by the name that the node's configuration gives it."""
@@ -35,6 +35,9 @@ SecretId = NewType("SecretId", str)
 
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 _SAE = re.compile(r"[a-z][a-z0-9+.-]*:[A-Za-z0-9._~:/?#@!$&'()*+,;=%\[\]-]+")
+# A bare name has no colon: it can never be taken for a URI, nor a URI for it.
+_BARE_SAE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~@-]*")
+# ETSI GS QKD 020: at most 64 characters, all of them fit for a URI.
 _SAE_LENGTH_MAX = 64
 _SECRET = re.compile(r"[0-9a-f]{32}")
 
@@ -47,9 +50,22 @@ def node_id(text: object) -> NodeId:
 
 
 def sae_id(text: object) -> SAEId:
-    """The application's URI (GS QKD 004 table 1; length limit of GS QKD 020)."""
+    """The application's URI (GS QKD 004 table 1), or a bare name, such as ``consumer-1``.
+
+    GS QKD 004 wants URIs and may accept other forms; GS QKD 014 allows any string, and programs
+    written for other key managers use bare names there. Either form is within what GS QKD 020
+    lets travel between networks.
+    """
     if not isinstance(text, str) or len(text) > _SAE_LENGTH_MAX or not _SAE.fullmatch(text):
-        raise BadName("application", text, "a URI of at most 64 characters, such as sae:app.site")
+        return bare_sae_id(text)
+    return SAEId(text)
+
+
+def bare_sae_id(text: object) -> SAEId:
+    """The application's name where it is no URI: letters, digits and ``. _ ~ @ -``."""
+    if not isinstance(text, str) or len(text) > _SAE_LENGTH_MAX or not _BARE_SAE.fullmatch(text):
+        wanted = "a URI such as sae:app.site, or a name of A-Z a-z 0-9 . _ ~ @ -, of at most 64"
+        raise BadName("application", text, f"{wanted} characters")
     return SAEId(text)
 
 

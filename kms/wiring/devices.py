@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 from kms.adapters.qkd_socket import QKDSocketConfig, QKDSocketDevice
-from kms.adapters.tls import Credentials, CurrentTLS
-from kms.config import Config, DeviceSection, QKDSocketSection, TLSFiles
+from kms.adapters.tls import CurrentTLS
+from kms.config import Config, DeviceSection, QKDSocketSection
 from kms.domain.names import LinkId
 from kms.ports.device import Device
+from kms.wiring.trust import credentials
 
 
 def devices_of(config: Config, jitter: random.Random) -> dict[LinkId, list[Device]]:
@@ -22,11 +23,6 @@ def devices_of(config: Config, jitter: random.Random) -> dict[LinkId, list[Devic
         link = config.link_of(section.link)
         devices.setdefault(link, []).append(_MAKERS[type(section)](section, jitter))
     return devices
-
-
-def credentials(files: TLSFiles) -> Credentials:
-    """The configuration's PEM files, as the TLS adapters want them."""
-    return Credentials(certificate=files.certificate, key=files.key, ca=files.ca)
 
 
 def _qkd_socket(section: QKDSocketSection, jitter: random.Random) -> Device:

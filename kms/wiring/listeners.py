@@ -11,6 +11,7 @@ import trio
 from kms.adapters import edge, etsi004_tls
 from kms.adapters.etsi004_http import HotGetKey, etsi004_app
 from kms.adapters.etsi014_http import HotKeys, etsi014_app
+from kms.adapters.identity import Identities
 from kms.adapters.operations import ADMIN_BOUNDS, admin_app, operations_app
 from kms.config import Config, Etsi014Section
 from kms.domain.limits import KEYS_BODY_BYTES_MAX
@@ -40,8 +41,8 @@ class Fronts:
 class Listeners:
     """What listens, and where; ``addresses`` by interface."""
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    def __init__(self, config: Config, identities: Identities) -> None:
+        self._config, self._identities = config, identities
         self._log = structlog.get_logger()
         self.addresses: dict[str, str] = {}
 
@@ -68,12 +69,12 @@ class Listeners:
     ) -> None:
         listeners = await self._bound("etsi004", self._config.etsi004.listen)
         await edge.serve(
-            etsi004_app(counter, self._log),
+            etsi004_app(counter, self._log, self._identities),
             listeners=listeners,
             tls=tls,
             log=self._log,
             bounds=self._application_bounds(),
-            hot=HotGetKey(counter, self._log),
+            hot=HotGetKey(counter, self._log, self._identities),
             task_status=task_status,
         )
 
@@ -91,6 +92,7 @@ class Listeners:
             tls=tls,
             log=self._log,
             bounds=self._application_bounds(),
+            identities=self._identities,
             task_status=task_status,
         )
 
@@ -104,12 +106,12 @@ class Listeners:
     ) -> None:
         name = self._config.node.name
         await edge.serve(
-            etsi014_app(counter, name, self._log),
+            etsi014_app(counter, name, self._log, self._identities),
             listeners=await self._bound("etsi014", section.listen),
             tls=tls,
             log=self._log,
             bounds=attrs.evolve(self._application_bounds(), body_bytes_max=KEYS_BODY_BYTES_MAX),
-            hot=HotKeys(counter, name, self._log),
+            hot=HotKeys(counter, name, self._log, self._identities),
             task_status=task_status,
         )
 

@@ -30,7 +30,7 @@ WRONG = (
         "camera.A",
         "[application.2] sae: sae:camera.A is already",
     ),
-    ("no URI", "sae:camera.B", "camera", "[application.2] sae: 'camera' is not a"),
+    ("no name", "sae:camera.B", "a camera", "[application.2] sae: 'a camera' is not a"),
     ("a misspelt field", "other =", "others =", "[allow.1] others: unknown"),
     ("a missing field", 'other = "sae:*.B"', "", "[allow.1] other: missing"),
     ("a rule for nobody", "sae:*.A", " ", "[allow.1] one: ' ' matches no application"),

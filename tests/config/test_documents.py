@@ -10,6 +10,7 @@ from kms import config
 from kms.adapters import sdn_file
 from kms.adapters.operations.metrics import NodeCollector
 from kms.cli import app
+from kms.identity_section import NameEntry
 from tests.cli.fake_node import FakeNode
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -20,6 +21,7 @@ DOCS = Path(__file__).parents[2] / "docs"
     [
         *(field.type for field in attrs.fields(config.Config) if attrs.has(field.type)),
         config.LinkSection,
+        NameEntry,
         config.DeviceSection,
         *config.DEVICE_TYPES.values(),
         sdn_file._File,

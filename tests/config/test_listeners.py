@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from kms.adapters.identity import Identities
 from kms.adapters.memory.northbound import MemoryNorthbound
 from kms.config import load
 from kms.wiring.listeners import Fronts, Listeners
@@ -30,7 +31,7 @@ async def test_applications_are_served_where_the_configuration_says(
 ) -> None:
     path = build(tmp_path)
     path.write_text(AT_ANY_PORT + more + path.read_text())
-    listeners = Listeners(load(path))
+    listeners = Listeners(load(path), Identities())
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             fronts: Fronts = await nursery.start(

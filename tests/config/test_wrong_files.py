@@ -26,7 +26,15 @@ class Wrong:
 
 LINK_B = '[[link]]\npeer = "B"\naddress = "127.0.0.1:7444"\n'
 KSID = "6b1f3a52-0f1c-4c7e-9a8b-2d4e6f8a0b1c"
+
+
+def name(field: str) -> str:
+    """An entry with this field, in front of what ``[tls]`` stands for."""
+    return f"[identity]\nsources = ['uri', 'cn']\n[[identity.name]]\nsae = 'sae:x'\n{field}[tls]"
+
+
 DEVICE = site.NODE[site.NODE.index("[[device]]") :]
+TWICE = name("cn = 'x'\n[[identity.name]]\nsae = 'sae:y'\ncn = 'x'\n")
 OTHER_DEVICE = DEVICE.replace("alice-1", "alice-2").replace("bob-1", "bob-2")
 OTHER_KSID = "7b1f3a52-0f1c-4c7e-9a8b-2d4e6f8a0b1c"
 
@@ -99,6 +107,24 @@ WRONG = (
         "host:port",
     ),
     # ---- swapped, doubled, linked to itself --------------------------------------------------
+    Wrong("no source of names", "[tls]", "[identity]\nsources = []\n[tls]", "[identity] sources"),
+    Wrong(
+        "a source twice", "[tls]", "[identity]\nsources = ['cn', 'cn']\n[tls]", "[identity] sour"
+    ),
+    Wrong(
+        "a strange source", "[tls]", "[identity]\nsources = ['ip']\n[tls]", "[identity] sources.1"
+    ),
+    Wrong("a name of nothing", "[tls]", name(""), "[identity] name.1", "exactly one"),
+    Wrong(
+        "a name of two kinds", "[tls]", name("cn = 'x'\nuri = 'x:y'\n"), "[identity] name.1", "one"
+    ),
+    Wrong("a name not asked for", "[tls]", name("dns = 'x'\n"), "[identity] name.1.dns", "sources"),
+    Wrong("a node's name", "[tls]", name("uri = 'kms:B'\n"), "[identity] name.1.uri", "itself"),
+    Wrong("a NUL in a name", "[tls]", name('cn = "x\\u0000"\n'), "[identity] name.1.cn", "NUL"),
+    Wrong("a name twice", "[tls]", TWICE, "[identity] name.2.cn", "name.1"),
+    Wrong(
+        "a name for nobody", "[tls]", name("cn = 'x'\n").replace("sae:x", "a b"), "[identity] name"
+    ),
     Wrong("a link to itself", 'peer = "B"', 'peer = "A"', "[link.1] peer", "this node itself"),
     Wrong("a link twice", LINK_B, LINK_B + LINK_B, "[link.2] peer", "peer of [link.1]"),
     Wrong("nowhere to dial", 'address = "127.0.0.1:7444"\n', "", "[link.1] address", "dials B"),

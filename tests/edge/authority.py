@@ -77,10 +77,11 @@ class Authority:
         names: Sequence[x509.GeneralName],
         begins: datetime.timedelta = -HOUR,
         ends: datetime.timedelta = HOUR,
+        common: Sequence[str] = ("sae:never.used",),
     ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-        """A certificate and its key; its life is given from now."""
+        """A certificate and its key; its life is given from now. ``common``: common names."""
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sae:never.used")])
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, each) for each in common])
         now = datetime.datetime.now(datetime.UTC)
         usages = x509.ExtendedKeyUsage(
             [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]

@@ -30,7 +30,7 @@ def _everybody_reads(patch: pytest.MonkeyPatch) -> None:
 
 
 def _nobody_is_revoked(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(app, "caller_of", lambda state, is_revoked: sae_of(state[PEER_DER]))
+    patch.setattr(app, "caller_of", lambda state, *_: sae_of(state[PEER_DER]))
 
 
 def _everybody_may_share(patch: pytest.MonkeyPatch) -> None:

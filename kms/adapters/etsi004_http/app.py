@@ -21,7 +21,7 @@ from kms.adapters.etsi004_http import answering, faults, reading
 from kms.adapters.etsi004_http.answering import JSON, OCTETS
 from kms.adapters.etsi004_http.openapi import PREFIX, document
 from kms.adapters.etsi004_http.strict import Malformed, Members, read
-from kms.adapters.identity import caller_of
+from kms.adapters.identity import Identities, caller_of
 from kms.domain.errors import KMSError
 from kms.domain.limits import KIB
 from kms.domain.names import SAEId
@@ -31,8 +31,12 @@ from kms.ports.northbound import Forbidden, Northbound
 _BODY_BYTES_MAX = 64 * KIB
 
 
-def etsi004_app(northbound: Northbound, log: FilteringBoundLogger) -> QuartTrio:
-    """An ASGI application for the edge, on a listener with mutual TLS."""
+def etsi004_app(
+    northbound: Northbound, log: FilteringBoundLogger, identities: Identities | None = None
+) -> QuartTrio:
+    """An ASGI application for the edge, on a listener with mutual TLS. ``identities`` None: an
+    application is its URI SAN."""
+    identities = identities or Identities()
     app = _App(__name__, log)
     app.config["MAX_CONTENT_LENGTH"] = _BODY_BYTES_MAX
     # The edge bounds sending, and ends the connection with it; Quart would only fall silent.
@@ -41,7 +45,7 @@ def etsi004_app(northbound: Northbound, log: FilteringBoundLogger) -> QuartTrio:
     app.url_map.merge_slashes = False
 
     def caller() -> SAEId:
-        return caller_of(request.scope.get("state", {}), northbound.is_revoked)
+        return caller_of(request.scope.get("state", {}), northbound.is_revoked, identities)
 
     @app.post(f"{PREFIX}/open_connect", provide_automatic_options=False)
     async def open_connect() -> TrioResponse:

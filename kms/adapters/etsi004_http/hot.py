@@ -15,7 +15,7 @@ from kms.adapters.etsi004_http import answering, faults, reading
 from kms.adapters.etsi004_http.answering import JSON, OCTETS
 from kms.adapters.etsi004_http.openapi import PREFIX
 from kms.adapters.etsi004_http.strict import Malformed
-from kms.adapters.identity import caller_of
+from kms.adapters.identity import Identities, caller_of
 from kms.domain.errors import KMSError
 from kms.ports.northbound import Northbound
 
@@ -33,8 +33,15 @@ class HotGetKey:
 
     request_lines = (b"POST " + _TARGET + b" HTTP/1.1\r\n",)
 
-    def __init__(self, northbound: Northbound, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self,
+        northbound: Northbound,
+        log: FilteringBoundLogger,
+        identities: Identities | None = None,
+    ) -> None:
+        """``identities`` None: an application is its URI SAN."""
         self._northbound = northbound
+        self._identities = identities or Identities()
         self._log = log
 
     def handler(self, request: h11.Request) -> Handler | None:
@@ -46,7 +53,7 @@ class HotGetKey:
 
     async def _get_key(self, wanted: str, der: bytes | None, body: bytes) -> Answer:
         try:
-            caller = caller_of({PEER_DER: der}, self._northbound.is_revoked)
+            caller = caller_of({PEER_DER: der}, self._northbound.is_revoked, self._identities)
             asked = reading.get_key_again(body)
             return answering.key(await self._northbound.get_key(caller, asked), wanted)
         except Malformed as error:

@@ -38,7 +38,7 @@ from kms.adapters.etsi004_binary import (
     get_key_response_bytes,
     selector,
 )
-from kms.adapters.identity import caller_with
+from kms.adapters.identity import Identities, caller_with
 from kms.domain import limits
 from kms.domain.errors import AppFault, BadName, Sealed
 from kms.domain.metadata import METADATA_BYTES_MAX
@@ -63,8 +63,10 @@ Function = Callable[[SAEId, Any], Awaitable[Response]]
 class Answering:
     """The three functions of the standard, for one node."""
 
-    def __init__(self, northbound: Northbound) -> None:
+    def __init__(self, northbound: Northbound, identities: Identities | None = None) -> None:
+        """``identities`` None: an application is its URI SAN."""
         self._northbound = northbound
+        self._identities = identities or Identities()
         self._functions: dict[type[Request], Function] = {
             OpenConnectRequest: self._open_connect,
             GetKeyRequest: self._get_key,
@@ -75,7 +77,7 @@ class Answering:
         """What the application with this certificate is told. A key in it is the caller's to wipe.
         Raises ``LocalFault`` for what is our own fault."""
         try:
-            caller = caller_with(der, self._northbound.is_revoked)
+            caller = caller_with(der, self._northbound.is_revoked, self._identities)
             return await self._functions[type(request)](caller, request)
         except Overloaded:
             return _refusal(request, Status.TIMEOUT)

@@ -8,6 +8,7 @@ from structlog.typing import FilteringBoundLogger
 from kms.adapters.edge import Accepted, Bounds, Listener, Reception, TLSSource
 from kms.adapters.etsi004_tls.answering import Answering
 from kms.adapters.etsi004_tls.conversation import Conversation
+from kms.adapters.identity import Identities
 from kms.ports.northbound import Northbound
 
 
@@ -22,9 +23,10 @@ class BinaryServer(Reception[Conversation]):
         tls: TLSSource,
         bounds: Bounds,
         log: FilteringBoundLogger,
+        identities: Identities | None = None,
     ) -> None:
         super().__init__(listeners=listeners, tls=tls, bounds=bounds, log=log)
-        self._answering = Answering(northbound)
+        self._answering = Answering(northbound, identities)
 
     def welcome(self, accepted: Accepted) -> Conversation:
         return Conversation(accepted, self._answering, bounds=self._bounds, log=self._log)
@@ -37,10 +39,16 @@ async def serve(
     tls: TLSSource,
     log: FilteringBoundLogger,
     bounds: Bounds | None = None,
+    identities: Identities | None = None,
     task_status: trio.TaskStatus[BinaryServer] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serves until ``BinaryServer.stop`` or cancellation. Reports the server when it listens."""
     server = BinaryServer(
-        northbound, listeners=listeners, tls=tls, bounds=bounds or Bounds(), log=log
+        northbound,
+        listeners=listeners,
+        tls=tls,
+        bounds=bounds or Bounds(),
+        log=log,
+        identities=identities,
     )
     await server.run(task_status=task_status)

@@ -14,6 +14,7 @@ from kms.adapters.etsi014_http import answering
 from kms.adapters.etsi014_http.desk import Desk
 from kms.adapters.etsi014_http.reading import BadRequest
 from kms.adapters.etsi014_http.routes import Route, route
+from kms.adapters.identity import Identities
 from kms.domain.names import NodeId
 from kms.ports.northbound import Northbound
 
@@ -23,9 +24,15 @@ _Send = Callable[[_Message], Awaitable[None]]
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 
-def etsi014_app(northbound: Northbound, node: NodeId, log: FilteringBoundLogger) -> Application:
-    """``node``: this KME, as its certificate names it after ``kms:``."""
-    desk = Desk(northbound, node, log)
+def etsi014_app(
+    northbound: Northbound,
+    node: NodeId,
+    log: FilteringBoundLogger,
+    identities: Identities | None = None,
+) -> Application:
+    """``node``: this KME, as its certificate names it after ``kms:``. ``identities`` None: an
+    application is its URI SAN."""
+    desk = Desk(northbound, node, log, identities)
 
     async def app(scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
         if scope["type"] == "lifespan":

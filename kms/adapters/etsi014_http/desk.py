@@ -19,7 +19,7 @@ from kms.adapters.etsi014_http.answering import JSON
 from kms.adapters.etsi014_http.openapi import document
 from kms.adapters.etsi014_http.reading import BadRequest
 from kms.adapters.etsi014_http.routes import Method, Route
-from kms.adapters.identity import caller_of
+from kms.adapters.identity import Identities, caller_of
 from kms.domain.errors import KMSError
 from kms.domain.keyrequests import EncKeys
 from kms.domain.names import NodeId, SAEId
@@ -35,8 +35,16 @@ _NOT_JSON: Final = f"Content-Type must be {JSON}, in UTF-8"
 class Desk:
     """Asks the counter for whoever shows a certificate."""
 
-    def __init__(self, northbound: Northbound, node: NodeId, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self,
+        northbound: Northbound,
+        node: NodeId,
+        log: FilteringBoundLogger,
+        identities: Identities | None = None,
+    ) -> None:
+        """``identities`` None: an application is its URI SAN."""
         self._northbound = northbound
+        self._identities = identities or Identities()
         self._node = node
         self._log = log
 
@@ -45,7 +53,7 @@ class Desk:
     ) -> Answer:
         """Never raises for what a client or the counter does."""
         try:
-            caller = caller_of({PEER_DER: der}, self._northbound.is_revoked)
+            caller = caller_of({PEER_DER: der}, self._northbound.is_revoked, self._identities)
             return await self._serve(route, caller, _declared(content_type, body))
         except Malformed as error:
             return answering.bad_request(BadRequest(str(error)))

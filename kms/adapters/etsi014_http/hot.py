@@ -12,6 +12,7 @@ from structlog.typing import FilteringBoundLogger
 from kms.adapters.edge import Handler, plain_headers
 from kms.adapters.etsi014_http.desk import Desk
 from kms.adapters.etsi014_http.routes import PREFIX, Route, route
+from kms.adapters.identity import Identities
 from kms.domain.names import NodeId
 from kms.ports.northbound import Northbound
 
@@ -21,8 +22,15 @@ class HotKeys:
 
     request_lines = tuple(f"{verb} {PREFIX}/".encode() for verb in ("GET", "POST"))
 
-    def __init__(self, northbound: Northbound, node: NodeId, log: FilteringBoundLogger) -> None:
-        self._desk = Desk(northbound, node, log)
+    def __init__(
+        self,
+        northbound: Northbound,
+        node: NodeId,
+        log: FilteringBoundLogger,
+        identities: Identities | None = None,
+    ) -> None:
+        """``identities`` None: an application is its URI SAN."""
+        self._desk = Desk(northbound, node, log, identities)
 
     def handler(self, request: h11.Request) -> Handler | None:
         """See ``edge.HotRoutes``."""
