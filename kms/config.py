@@ -32,6 +32,7 @@ _ETSI004_TLS = Address("127.0.0.1", 25575)
 _ETSI014 = Address("127.0.0.1", 8444)
 _PEER = Address("127.0.0.1", 7443)
 _OPERATIONS = Address("127.0.0.1", 9443)
+_URI_ONLY = IdentitySection()
 
 
 @attrs.frozen(kw_only=True)
@@ -181,7 +182,7 @@ class Config:
     node: NodeSection
     tls: TLSFiles
     network: NetworkSection
-    identity: IdentitySection = IdentitySection()
+    identity: IdentitySection = _URI_ONLY
     etsi004: Etsi004Section = Etsi004Section()
     etsi004_tls: Etsi004TLSSection = Etsi004TLSSection()
     etsi014: Etsi014Section | None = None

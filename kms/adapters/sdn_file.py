@@ -13,7 +13,7 @@ renaming it is the safe way to edit.
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol, get_args, get_origin
+from typing import Any, Literal, Protocol, get_args, get_origin
 
 import attrs
 import trio
@@ -21,7 +21,7 @@ import trio
 from kms import toml_file
 from kms.domain.errors import LocalFault
 from kms.domain.names import NodeId, SAEId, node_id
-from kms.domain.policy import Policy, Rule
+from kms.domain.policy import Policy, Rule, Share
 from kms.ports.sdn import Network
 from kms.toml_file import Fault, Wrong, place
 
@@ -36,6 +36,9 @@ class _Application:
 class _Allow:
     one: str
     other: str
+    at: NodeId | None = None
+    max_bps: int | None = None
+    per: Literal["pair", "rule", "stream"] = "pair"
 
 
 @attrs.frozen(kw_only=True)
@@ -65,7 +68,7 @@ def load_network(path: Path) -> Network:
         links=frozenset(_sorted(pair) for pair in file.links),
         directory={application.sae: application.node for application in file.application},
         policy=Policy(
-            rules=tuple(Rule(one=rule.one, other=rule.other) for rule in file.allow),
+            rules=tuple(_rule(allow) for allow in file.allow),
             revoked=frozenset(_plain(text) for text in file.policy.revoked),
         ),
     )
@@ -169,14 +172,33 @@ def _faults(file: _File) -> Iterator[Fault]:
             if not _PATTERN.fullmatch(getattr(rule, field)):
                 reason = f"{getattr(rule, field)!r:.80} matches no application: give a pattern"
                 yield Fault(place("allow", number, field), f"{reason} such as sae:*.site")
+        if rule.at is not None and rule.at not in known:
+            yield Fault(place("allow", number, "at"), f"{rule.at} is not in nodes")
+        if rule.max_bps is not None and not 1 <= rule.max_bps <= _BPS_MAX:
+            reason = f"{rule.max_bps} is not between 1 and {_BPS_MAX}: leave it out for no bound"
+            yield Fault(place("allow", number, "max_bps"), reason)
+        if rule.max_bps is None and rule.per != "pair":
+            yield Fault(place("allow", number, "per"), "says nothing without max_bps")
     for number, text in enumerate(file.policy.revoked, 1):
         if not _FINGERPRINT.fullmatch(_plain(text)):
             reason = f"{text!r:.80} is not a SHA-256 fingerprint: give 64 hexadecimal digits"
             yield Fault(place("policy", None, f"revoked.{number}"), reason)
 
 
+# 1 Tbit/s: no link makes as much.
+_BPS_MAX = 10**12
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _PATTERN = re.compile(r"[A-Za-z0-9*?\[][A-Za-z0-9._~:/?#@!$&'()*+,;=%\[\]-]{0,127}")
+
+
+def _rule(allow: _Allow) -> Rule:
+    return Rule(
+        one=allow.one,
+        other=allow.other,
+        at=allow.at,
+        max_bps=allow.max_bps,
+        per=Share(allow.per),
+    )
 
 
 def _plain(fingerprint: str) -> str:

@@ -109,3 +109,9 @@ def link_id(one: NodeId, other: NodeId) -> LinkId:
 def leader_of(link: LinkId) -> NodeId:
     """The end that appends blocks and breaks ties: the smaller node name."""
     return NodeId(link.split("~")[0])
+
+
+def peer_of(link: LinkId, node: NodeId) -> NodeId:
+    """The other end of the link."""
+    one, other = link.split("~")
+    return NodeId(other if one == node else one)

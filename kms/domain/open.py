@@ -126,6 +126,10 @@ class Opening:
         self, event: Asked, request: OpenConnect, ksid: KSID, peer: SAEId, out: Outbox
     ) -> None:
         register = self._register
+        rule = register.policy.rule_for(event.caller, peer, register.node)
+        if rule is None:
+            self._forbid(event, "policy lets only the other application open this stream", out)
+            return
         try:
             link = self._link_to(peer)
         except BadName:
@@ -144,7 +148,8 @@ class Opening:
         if trouble or channel is None or link is None:
             self._reply(event, Status.NO_QKD_CONNECTION, trouble, request.qos, out)
             return
-        verdict = judge(request.qos, spare_bps(channel, register.promised_bps[link]))
+        permitted = register.caps.spare_bps(rule, event.caller, peer)
+        verdict = judge(request.qos, spare_bps(channel, register.promised_bps[link]), permitted)
         if verdict.refused:
             self._reply(event, Status.QOS_NOT_MET, verdict.refused, verdict.qos, out)
             return

@@ -36,8 +36,9 @@ def spare_bps(channel: Channel, promised_bps: int) -> int:
     return max(0, int(made + kept) - promised_bps)
 
 
-def judge(asked: QoS, spare: int) -> Judgement:
-    """Every field decided. A field that cannot be had is named; the others stand as asked."""
+def judge(asked: QoS, spare: int, permitted_bps: int | None = None) -> Judgement:
+    """Every field decided. A field that cannot be had is named; the others stand as asked.
+    ``permitted_bps``: what policy lets be promised; None: no bound."""
     refused: list[str] = []
 
     def bounded(name: str, value: int, default: int, most: int) -> int:
@@ -61,6 +62,9 @@ def judge(asked: QoS, spare: int) -> Judgement:
     if max_bps and min_bps > max_bps:
         refused.append("Min_bps is above Max_bps")
         min_bps = max_bps
+    if permitted_bps is not None and min_bps > permitted_bps:
+        refused.append(f"policy permits {permitted_bps} bit/s")
+        min_bps = permitted_bps
     if min_bps > spare:
         refused.append(f"the link can promise {spare} bit/s more")
         min_bps = spare * limits.PROPOSE_PERCENT // 100

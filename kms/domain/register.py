@@ -11,15 +11,16 @@ from collections.abc import Iterable, Mapping
 import attrs
 
 from kms.domain import limits
+from kms.domain.caps import Caps
 from kms.domain.channel import Channel
 from kms.domain.due import Due
 from kms.domain.effects import Answer, WipeMaterial
 from kms.domain.keyruns import KeyRuns, Span
 from kms.domain.lifecycle import KeyEvent
 from kms.domain.moment import Moment
-from kms.domain.names import KSID, LinkId, NodeId, SAEId
+from kms.domain.names import KSID, LinkId, NodeId, SAEId, peer_of
 from kms.domain.outbox import Outbox
-from kms.domain.policy import Policy
+from kms.domain.policy import Policy, Rule
 from kms.domain.records import KeyRunRecord, StreamRecord
 from kms.domain.requests import GetKey, Reply
 from kms.domain.stream import Stream, Waiting
@@ -49,6 +50,7 @@ class Register:
         self.channels = channels
         self.directory: Mapping[SAEId, NodeId] = {}
         self.policy = Policy()
+        self.caps = Caps()
         self.streams: dict[KSID, Stream] = {}
         self.tombstones: OrderedDict[KSID, Tombstone] = OrderedDict()
         self.on_link: dict[LinkId, dict[KSID, None]] = {}
@@ -155,6 +157,18 @@ class Register:
         """The record with another QoS."""
         self.promised_bps[record.link] += record.qos.min_bps - stream.record.qos.min_bps
         stream.record = record
+        self.cap(stream, self.rule_of(record))
+
+    def rule_of(self, record: StreamRecord) -> Rule | None:
+        """The policy's rule by which the stream was opened; None: there is none any longer."""
+        if record.designates:
+            return self.policy.rule_for(record.local, record.remote, self.node)
+        return self.policy.rule_for(record.remote, record.local, peer_of(record.link, self.node))
+
+    def cap(self, stream: Stream, rule: Rule | None) -> None:
+        """The stream is under what the rule says now."""
+        assert self.now is not None, "a policy holds in an event"
+        self.caps.put(stream.record, rule, self.now.mono_ms)
 
     # ---- waiting ----------------------------------------------------------------------------
 
@@ -251,6 +265,7 @@ class Register:
         self.on_link.setdefault(record.link, {})[record.ksid] = None
         self.of_application[record.local] += 1
         self.promised_bps[record.link] += record.qos.min_bps
+        self.cap(stream, self.rule_of(record))
 
     def _unindex(self, stream: Stream) -> None:
         record = stream.record
@@ -262,6 +277,7 @@ class Register:
         if not self.of_application[record.local]:
             del self.of_application[record.local]
         self.promised_bps[record.link] -= record.qos.min_bps
+        self.caps.drop(record.ksid)
         self.due.clear(("stream", stream))
         self.due.clear(("pace", stream))
         self._dirty.pop(stream, None)

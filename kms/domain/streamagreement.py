@@ -134,16 +134,21 @@ class StreamAgreement:
         lives = register.directory.get
         if peer is None or (lives(here), lives(there)) != (register.node, peer):
             return Status.NO_QKD_CONNECTION, "the applications do not live at these nodes"
-        if not register.policy.may_share(here, there):
+        opened = (there, here, peer) if message.designates else (here, there, register.node)
+        rule = register.policy.rule_for(*opened)
+        if rule is None:
             return Status.NO_QKD_CONNECTION, "policy does not let these applications share"
         full = self._opening.full(here)
         if full:
             return Status.NO_QKD_CONNECTION, full
         if not is_settled(qos):
             return Status.QOS_NOT_MET, "a QoS beyond this node's bounds"
+        new = message.next_index == 0
+        if new and rule.max_bps is not None and qos.min_bps > rule.max_bps:
+            return Status.QOS_NOT_MET, f"policy permits {rule.max_bps} bit/s"
         # The leader admits for both ends, so that two openings at once cannot both fit.
         leads = leader_of(link) == register.node
-        if leads and channel is not None and message.next_index == 0:
+        if leads and channel is not None and new:
             spare = spare_bps(channel, register.promised_bps[link])
             if qos.min_bps > spare:
                 return Status.QOS_NOT_MET, f"the link can promise {spare} bit/s more"

@@ -25,6 +25,7 @@ from kms.domain.getkey import Reading
 from kms.domain.names import LinkId, NodeId, SAEId, link_id
 from kms.domain.open import Opening
 from kms.domain.outbox import Outbox
+from kms.domain.policy import Rule
 from kms.domain.records import KeyRunRecord, StreamRecord
 from kms.domain.register import Register
 from kms.domain.requests import Close, GetKey, OpenConnect
@@ -67,17 +68,23 @@ class Streams:
         self._begin(out)
 
     def network(self, event: NetworkChanged, out: Outbox) -> None:
-        """Directory and policy are these; streams that they do not allow are closed."""
+        """Directory and policy are these; streams that they do not allow are closed, the others
+        are as fast as they may be now."""
         self._begin(out)
         self._register.directory, self._register.policy = event.directory, event.policy
-        judged: dict[tuple[SAEId, SAEId, LinkId], str] = {}
+        judged: dict[tuple[SAEId, SAEId, LinkId, bool], tuple[str, Rule | None]] = {}
         for stream in list(self._register.streams.values()):
             record = stream.record
-            pair = (record.local, record.remote, record.link)
+            pair = (record.local, record.remote, record.link, record.designates)
             if pair not in judged:
-                judged[pair] = self._forbidden(*pair)
-            if judged[pair]:
-                self._ending.close(stream, judged[pair], out)
+                rule = self._register.rule_of(record)
+                judged[pair] = self._forbidden(*pair[:3], rule), rule
+            reason, rule = judged[pair]
+            if reason:
+                self._ending.close(stream, reason, out)
+            else:
+                self._register.cap(stream, rule)
+                self._supply.consider(stream, out.now.mono_ms)
         self._register.flush(out)
 
     def asked(self, event: Asked, out: Outbox) -> None:
@@ -200,7 +207,7 @@ class Streams:
         else:
             self._opening.timed_out(waiting, out)
 
-    def _forbidden(self, local: SAEId, remote: SAEId, link: LinkId) -> str:
+    def _forbidden(self, local: SAEId, remote: SAEId, link: LinkId, rule: Rule | None) -> str:
         """Why the two may not have a stream over the link; empty when they may."""
         register = self._register
         there = register.directory.get(remote)
@@ -211,6 +218,6 @@ class Streams:
                 return "the peer application has moved to another node"
         except BadName:
             return "the peer application has moved to this node"
-        if not register.policy.may_share(local, remote):
+        if rule is None:
             return "policy no longer allows it"
         return ""

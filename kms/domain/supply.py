@@ -1,8 +1,8 @@
 """The pacer: makes key for streams ahead of demand, from the pads this end writes.
 
 Rules: every admitted Min_bps first, then by priority (the larger number), evenly within one; never
-above Max_bps; only for streams that both ends have said in this session and both applications have
-joined; nothing from a link under alarm (I13).
+above Max_bps, nor above what policy permits (``caps``); only for streams that both ends have said
+in this session and both applications have joined; nothing from a link under alarm (I13).
 
 Theory of operation: a stream that lacks key stands in its link's queue, once. The queue is a heap
 over (promised or not, priority, bytes got so far): the lowest gets a turn of a fair part of what
@@ -49,6 +49,11 @@ class Supply:
             return
         if not stream.pace.allowed(now_ms):
             self._register.due.set(("pace", stream), stream.pace.allowed_at_ms(now_ms))
+            return
+        cap = self._register.caps.of(stream.ksid)
+        if cap is not None and not cap.allowed(stream.chunk_bytes, now_ms):
+            at_ms = cap.allowed_at_ms(stream.chunk_bytes, now_ms)
+            self._register.due.set(("pace", stream), at_ms)
             return
         self._stand_in_line(stream, now_ms)
 
@@ -109,6 +114,9 @@ class Supply:
             limits.DESIGNATION_CHUNKS_MAX,
             limits.INDEX_MAX + 1 - stream.record.next_index,
         )
+        cap = self._register.caps.of(stream.ksid)
+        if cap is not None:
+            count = min(count, cap.allowed(size, now_ms))
         if entry[0] == _PROMISED:
             count = min(count, max(1, pace.promised(now_ms)))
         return count if count <= 1 else max(1, min(count, channel.drawable() // size))
@@ -130,6 +138,9 @@ class Supply:
         assert len(bits) == count * size, "I2 both ends take the same bytes"
         stream.record = attrs.evolve(record, next_index=first + count, branch=branch)
         stream.pace.made(count)
+        cap = self._register.caps.of(stream.ksid)
+        if cap is not None:
+            cap.made(count * size)
         stream.pace.share += count * size
         self.store(stream, count, bits, out)
         return True

@@ -9,9 +9,12 @@ from structlog.testing import CapturingLogger
 from kms.adapters import sdn_file
 from kms.adapters.sdn_file import SDNFile, load_network
 from kms.domain.errors import LocalFault
+from kms.domain.names import NodeId, SAEId
+from kms.domain.policy import Rule, Share
 from kms.ports.sdn import Network
 from tests.config.site import NETWORK
 
+ALLOW = 'other = "sae:*.B"\n'
 WRONG = (
     ("an unclosed list", '["A", "B"]\nlinks', '["A", "B"\nlinks', "line 2"),
     ("no nodes", 'nodes = ["A", "B"]', "", "nodes: missing"),
@@ -34,6 +37,12 @@ WRONG = (
     ("a misspelt field", "other =", "others =", "[allow.1] others: unknown"),
     ("a missing field", 'other = "sae:*.B"', "", "[allow.1] other: missing"),
     ("a rule for nobody", "sae:*.A", " ", "[allow.1] one: ' ' matches no application"),
+    ("a rule at no node", ALLOW, ALLOW + 'at = "C"\n', "[allow.1] at: C is not in nodes"),
+    ("a rate of nothing", ALLOW, ALLOW + "max_bps = 0\n", "[allow.1] max_bps: 0 is not between"),
+    ("a rate as text", ALLOW, ALLOW + 'max_bps = "1"\n', "[allow.1] max_bps: '1' is not a whole"),
+    ("half a rate", ALLOW, ALLOW + "max_bps = 0.5\n", "[allow.1] max_bps: 0.5 is not a whole"),
+    ("a share of no rate", ALLOW, ALLOW + 'per = "rule"\n', "[allow.1] per: says nothing without"),
+    ("a strange share", ALLOW, ALLOW + 'max_bps = 1\nper = "day"\n', "[allow.1] per: 'day' is not"),
     ("a short fingerprint", "revoked = []", 'revoked = ["00"]', "[policy] revoked.1: '00' is not"),
     ("a list as policy", "[policy]", "[[policy]]", "policy: a list where one table"),
 )
@@ -51,6 +60,30 @@ def test_a_wrong_network_is_refused_with_its_place(
         load_network(path)
 
     assert f"{path}: {says}" in refusal.value.reason
+
+
+def test_a_rule_says_where_and_how_fast(tmp_path: Path) -> None:
+    path = tmp_path / "network.toml"
+    path.write_text(NETWORK.replace(ALLOW, ALLOW + 'at = "A"\nmax_bps = 8000\nper = "rule"\n'))
+    rule = Rule(one="sae:*.A", other="sae:*.B", at=NodeId("A"), max_bps=8000, per=Share.RULE)
+
+    assert load_network(path).policy.rules == (rule,)
+
+
+def test_a_rule_without_more_is_for_both_nodes_and_any_rate(tmp_path: Path) -> None:
+    path = tmp_path / "network.toml"
+    path.write_text(NETWORK)
+
+    assert load_network(path).policy.rules == (Rule(one="sae:*.A", other="sae:*.B"),)
+
+
+def test_applications_and_rules_may_have_bare_names(tmp_path: Path) -> None:
+    path = tmp_path / "network.toml"
+    path.write_text(NETWORK.replace("sae:camera.A", "Camera_1").replace("sae:*.A", "Camera_?"))
+    network = load_network(path)
+
+    assert network.directory[SAEId("Camera_1")] == "A"
+    assert network.policy.may_share(SAEId("Camera_1"), SAEId("sae:camera.B"))
 
 
 def test_links_are_the_same_whichever_end_is_written_first(tmp_path: Path) -> None:

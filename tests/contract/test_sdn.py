@@ -12,14 +12,19 @@ from kms.adapters.memory.sdn import MemorySDN
 from kms.adapters.sdn_file import SDNFile, load_network
 from kms.domain.errors import LocalFault
 from kms.domain.names import NodeId, SAEId
-from kms.domain.policy import Policy, Rule
+from kms.domain.policy import Policy, Rule, Share
 from kms.ports.sdn import SDN, Network
 
 FIRST = Network(
     nodes=frozenset({NodeId("A"), NodeId("B")}),
     links=frozenset({(NodeId("A"), NodeId("B"))}),
     directory={SAEId("sae:x.A"): NodeId("A")},
-    policy=Policy(rules=(Rule(one="sae:*.A", other="sae:*.B"),)),
+    policy=Policy(
+        rules=(
+            Rule(one="sae:x.A", other="sae:*.B", at=NodeId("A"), max_bps=8000, per=Share.RULE),
+            Rule(one="sae:*.A", other="sae:*.B"),
+        )
+    ),
 )
 SECOND = attrs.evolve(FIRST, policy=Policy(rules=FIRST.policy.rules, revoked=frozenset({"0" * 64})))
 
@@ -31,6 +36,8 @@ def as_text(network: Network) -> str:
         lines += ["[[application]]", f'sae = "{sae}"', f'node = "{node}"']
     for rule in network.policy.rules:
         lines += ["[[allow]]", f'one = "{rule.one}"', f'other = "{rule.other}"']
+        lines += [f'at = "{rule.at}"'] if rule.at else []
+        lines += [f"max_bps = {rule.max_bps}", f'per = "{rule.per.value}"'] if rule.max_bps else []
     lines += ["[policy]", f"revoked = {sorted(network.policy.revoked)}"]
     return "\n".join(lines).replace("'", '"')
 

@@ -268,6 +268,11 @@ class Pair:
         for node in self.ends:
             self.batch(node, lambda streams, out: streams.network(event, out))
 
+    def tell(self, node: NodeId, policy: Policy) -> None:
+        """One end has another policy than the other."""
+        event = NetworkChanged(neighbours=frozenset(self.ends), directory=DIRECTORY, policy=policy)
+        self.batch(node, lambda streams, out: streams.network(event, out))
+
     def compromise(self, node: NodeId, reason: str) -> None:
         self.batch(node, lambda streams, out: streams.compromise(LINK, reason, out))
 

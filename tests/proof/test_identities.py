@@ -10,7 +10,7 @@ from kms.adapters.edge import PEER_DER
 from kms.adapters.etsi004_http import app
 from kms.adapters.identity import sae_of
 from kms.domain.getkey import Reading
-from kms.domain.policy import Policy
+from kms.domain.policy import Rule
 from tests.proof import identities
 
 CASES = 150
@@ -34,7 +34,7 @@ def _nobody_is_revoked(patch: pytest.MonkeyPatch) -> None:
 
 
 def _everybody_may_share(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Policy, "may_share", lambda self, caller, peer: True)
+    patch.setattr(Rule, "matches", lambda self, caller, peer: True)
 
 
 def _no_certificate_is_needed(patch: pytest.MonkeyPatch) -> None:

@@ -136,7 +136,7 @@ def test_i3_finds_a_policy_that_nobody_asks(monkeypatch: Patch) -> None:
         return attrs.evolve(view(self, name), policy=strict)
 
     monkeypatch.setattr(Simulation, "network_view", strictly)
-    monkeypatch.setattr(Policy, "may_share", lambda self, caller, peer: True)
+    monkeypatch.setattr(Rule, "matches", lambda self, caller, peer: True)
 
     assert violation().startswith("I3 ")
 
