@@ -280,13 +280,14 @@ class App:
         the one at fault; nothing changed then, but that a sound network file is followed, as it
         would be without this."""
         config = configuration.load(self._path)
-        trust_into_force = self._trust.prepare(config)
+        trust_into_force = self._trust.prepare(config, now_ms=self._clock.now().wall_ms)
         known = {link.peer for link in self.config.link}
         await self._sdn.reload()
         fresh = [(link, self._secret_of(link)) for link in config.link if link.peer not in known]
         renewed = trust_into_force()
         changes = ["certificates and network file are as on disk"]
         if renewed:
+            self._listeners.certificates_changed()
             changes.append("new connections use the new certificates")
         if config.identity != self.config.identity:
             changes.append("[identity] is in force")

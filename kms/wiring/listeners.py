@@ -25,6 +25,8 @@ class Front(Protocol):
 
     def stop(self) -> None: ...
 
+    def retire(self) -> None: ...
+
 
 class Fronts:
     """Several that stop together."""
@@ -37,6 +39,11 @@ class Fronts:
         for front in self._fronts:
             front.stop()
 
+    def retire(self) -> None:
+        """Connections that are open end: idle ones now, others after the answer under way."""
+        for front in self._fronts:
+            front.retire()
+
 
 class Listeners:
     """What listens, and where; ``addresses`` by interface."""
@@ -44,7 +51,12 @@ class Listeners:
     def __init__(self, config: Config, identities: Identities) -> None:
         self._config, self._identities = config, identities
         self._log = structlog.get_logger()
+        self._applications = Fronts(())
         self.addresses: dict[str, str] = {}
+
+    def certificates_changed(self) -> None:
+        """No application goes on by what was proven under the old ones: it connects again."""
+        self._applications.retire()
 
     async def serve_applications(
         self, tls: edge.TLSSource, counter: Northbound, *, task_status: trio.TaskStatus[Fronts]
@@ -58,7 +70,8 @@ class Listeners:
                 fronts.append(await nursery.start(partial(self._serve_frames, tls, counter)))
             if (section := self._config.etsi014) is not None:
                 fronts.append(await nursery.start(partial(self._serve_014, section, tls, counter)))
-            task_status.started(Fronts(fronts))
+            self._applications = Fronts(fronts)
+            task_status.started(self._applications)
 
     async def _serve_http(
         self,

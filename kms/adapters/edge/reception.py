@@ -103,6 +103,12 @@ class Reception(ABC, Generic[V]):
         latest after ``graceful_s`` plus ``linger_s``."""
         self._stopping.set()
 
+    def retire(self) -> None:
+        """Every connection that is open now ends: at once if it is idle, else after the answer
+        under way. New ones are accepted."""
+        for visitor in tuple(self._live):
+            visitor.retire()
+
     def statistics(self) -> EdgeStatistics:
         return EdgeStatistics(
             connections=self._door.inside,
@@ -124,8 +130,7 @@ class Reception(ABC, Generic[V]):
                     await self._stopping.wait()
                     acceptors.cancel_scope.cancel()
                 await self._close_listeners()
-                for visitor in tuple(self._live):
-                    visitor.retire()
+                self.retire()
                 connections.cancel_scope.deadline = trio.current_time() + self._bounds.graceful_s
         finally:
             await self._close_listeners()
