@@ -69,7 +69,7 @@ MALFORMED = [
     ("get_key", f'{{{GET}, "Metadata": null, "metadata": null}}'.encode(), "Metadata"),
     ("open_connect", b"{}", "source"),
     ("open_connect", f'{{"source": "{ALICE}"}}'.encode(), "destination"),
-    ("open_connect", b'{"source": "alice", "destination": "sae:b"}', "source"),
+    ("open_connect", b'{"source": "al ice", "destination": "sae:b"}', "source"),
     ("open_connect", b'{"source": "sae:a\\u0000", "destination": "sae:b"}', "source"),
     ("open_connect", b'{"source": "sae:a\\ud800", "destination": "sae:b"}', "source"),
     ("open_connect", f'{{{OPEN}, "QoS": 7}}'.encode(), "QoS"),

@@ -207,6 +207,41 @@ async def test_a_revoked_certificate_gets_no_session_and_loses_the_one_it_has(
         nursery.cancel_scope.cancel()
 
 
+async def test_a_session_outlives_a_reload_and_the_next_one_is_proven_anew(
+    world: TLSWorld, tmp_path: Path
+) -> None:
+    """Both nodes go over to another authority and withdraw the first: a frame proves its sender by
+    its pad, so the session needs no certificate any more; the next handshake does."""
+    sources = {node: world.tls(f"kms:{node}") for node in (A, B)}
+    links = {
+        node: TLSPeerLinks(node=node, tls=tls, jitter=random.Random(1), timing=QUICK)
+        for node, tls in sources.items()
+    }
+    inboxes = {node: Inbox() for node in (A, B)}
+    port = await links[B].listen("127.0.0.1", 0)
+    links[A].add(Neighbour(node=B, host="127.0.0.1", port=port))
+    links[B].add(Neighbour(node=A))
+    create_ca(tmp_path / "next")
+    async with trio.open_nursery() as nursery:
+        for node in (A, B):
+            nursery.start_soon(links[node].run, inboxes[node])
+        session = await inboxes[A].until_connected(AB)
+        before = links[B]._links[AB].certificate
+        for node, tls in sources.items():
+            tls.reload(issue(tmp_path / "next", f"kms:{node}"))
+        links[A].send(AB, session, b"said after the reload")
+        await until(lambda: bool(inboxes[B].named("frame")))
+        stood = not inboxes[B].named("lost")
+        links[A].disconnect(AB, session, "for the test")
+        await until(lambda: len(inboxes[B].named("connected")) == 2)
+        after = links[B]._links[AB].certificate
+        nursery.cancel_scope.cancel()
+
+    pem = (tmp_path / "next/kms-a.pem").read_text()
+    assert stood
+    assert fingerprint(ssl.PEM_cert_to_DER_cert(pem)) == after != before
+
+
 async def test_a_dialler_turns_away_from_a_revoked_node(world: TLSWorld, tmp_path: Path) -> None:
     b = await world.start("b", "a")
     pem = (tmp_path / "pki/kms-b.pem").read_text()

@@ -11,6 +11,7 @@ import pytest
 
 from kms.adapters import pki
 from kms.adapters.tls import Credentials, fingerprint
+from kms.config import load
 from tests.processes.http import GET, OPEN, Answer, context, own_context, post
 from tests.processes.network import ALICE, BOB, RealNetwork
 from tests.processes.test_statuses import ANN, BEN, KSID
@@ -133,6 +134,25 @@ def test_a_broken_network_file_changes_nothing(network: RealNetwork, network_fil
     assert done.returncode == 1
     assert b"hint: " in done.stderr
     assert _ask(network).status == 200
+
+
+def test_a_broken_certificate_is_named_and_changes_nothing(network: RealNetwork) -> None:
+    """SIGHUP too: then the log says it."""
+    certificate = load(network.node(ALICE).config).tls.certificate
+    before, shown = certificate.read_bytes(), _served_until(network)
+    try:
+        certificate.write_bytes((_pki(network) / "kms-bob.pem").read_bytes())
+        done = network.cli("reload", network.node(ALICE).config)
+        network.signal(ALICE, signal.SIGHUP)
+        network.until("it is logged", lambda: "reload-refused" in network.log(ALICE))
+        served = _ask(network).status
+    finally:
+        certificate.write_bytes(before)
+
+    assert done.returncode == 1
+    assert b"of bob, not of alice" in done.stderr
+    assert str(certificate) in network.log(ALICE)
+    assert (served, _served_until(network)) == (200, shown)
 
 
 def _served_until(network: RealNetwork) -> str:
