@@ -6,10 +6,10 @@ this node, since their chunks are made here; the two ends of a pair that both op
 Closing and opening again does not fill a cap. After a restart it is full.
 
 Theory of operation: a leaky bucket that may go below nothing by one chunk, so that a chunk larger
-than a second's worth is made all the same, and then paid for. Who finds it empty waits until some
-hundred milliseconds' worth are there, and until then so does everybody else under it: they stand in
-the link's queue together and go by its order, and nobody who asks often takes what others wait for.
-All arithmetic is whole numbers, bit x ms, as in ``pace``.
+than a second's worth is made all the same, and then paid for. Who finds it empty waits until a
+tenth of a second's worth is there, or more if many wait, and until then so does everybody else
+under it: then they stand in the link's queue together and go by its order, and nobody who asks
+often takes what others wait for. All arithmetic is whole numbers, bit x ms, as in ``pace``.
 """
 
 from kms.domain import limits
@@ -66,7 +66,9 @@ class Cap:
         self._turn(now_ms)
         if now_ms >= self._closed_until_ms:
             chunk_bitms = chunk_bytes * 8 * _SECOND_MS
-            worth = max(chunk_bitms, self.bps * limits.CAP_PAUSE_MS)
+            pause_ms = len(self._members) * limits.CAP_PAUSE_MS_PER_STREAM
+            pause_ms = min(max(pause_ms, limits.CAP_PAUSE_MS_MIN), limits.CAP_PAUSE_MS_MAX)
+            worth = max(chunk_bitms, self.bps * pause_ms)
             lacking = min(worth, self.bps * _SECOND_MS) - self._level_bitms
             self._closed_until_ms = now_ms + max(1, -(-lacking // self.bps))
         return self._closed_until_ms

@@ -144,9 +144,12 @@ PROPOSE_PERCENT: Final = 75
 DESIGNATION_CHUNKS_MAX: Final = 65_536
 # Largest index (ETSI GS QKD 004 table 1: uint32).
 INDEX_MAX: Final = 2**32 - 1
-# Who finds a policy's rate used up waits for this long's worth of it, all under it at once: ten
-# times a second bounds what many waiting streams cost.
-CAP_PAUSE_MS: Final = 100
+# Who finds a policy's rate used up waits for this long's worth of it, all under it at once: longer
+# the more streams there are, so that waiting costs the node about as much however many wait.
+CAP_PAUSE_MS_MIN: Final = 100
+CAP_PAUSE_MS_PER_STREAM: Final = 10
+# A cap holds a second's worth: waiting for all of that would waste some.
+CAP_PAUSE_MS_MAX: Final = 900
 # Rates of pairs without streams are remembered until there are so many, twice what is in use:
 # closing and opening again must not begin a new second's worth.
 CAPS_KEPT_MIN: Final = 1024

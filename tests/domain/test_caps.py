@@ -248,6 +248,23 @@ def test_streams_under_one_rate_have_it_evenly_whatever_their_chunks() -> None:
     assert abs(got[0] - got[1]) <= 2 * 4096 * 8, got
 
 
+def test_many_streams_under_one_rate_have_all_of_it_evenly() -> None:
+    pair = ruled(capped(80_000))
+    ksids = [opened(pair, number, qos=QoS(key_chunk_size=64)) for number in range(1, 25)]
+    before = made(pair, *ksids)
+    for _ in range(40):
+        for ksid in ksids:
+            for _ in range(8):
+                pair.get(A, ksid=ksid)
+        pair.pass_ms(250)
+    got = [made(pair, ksid) for ksid in ksids]
+
+    assert 0.9 * 10 * 80_000 <= sum(got) - before <= 11 * 80_000
+    # One turn may take all that came in one pause.
+    pause_ms = len(ksids) * limits.CAP_PAUSE_MS_PER_STREAM
+    assert max(got) - min(got) <= 2 * 80 * pause_ms, got
+
+
 def test_the_promise_goes_first_under_one_rate_as_well() -> None:
     pair = ruled(capped(8_000))
     plain = opened(pair, 1)
