@@ -1,5 +1,7 @@
 """The caller is the one application that the certificate names, by the sources configured."""
 
+import random
+
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -226,3 +228,21 @@ def test_another_mapping_judges_the_next_request() -> None:
     identities.mapping = mapping("uri", "cn")
 
     assert caller_of(state, lambda _: False, identities) == "consumer-1"
+
+
+def test_any_bytes_are_a_certificate_of_somebody_or_nobodys() -> None:
+    """Bytes of a sound certificate are changed by chance; no signature is checked here."""
+    choice = random.Random(20261122)
+    sound = der_of(uri("sae:alice.a"), dns("one.example.org"), common=("Consumer 1",))
+    mappings = (mapping("uri"), mapping("cn", "uri"), mapping("uri", "dns", "cn", entries=LISTED))
+    named = 0
+    for _ in range(500):
+        der = bytearray(sound)
+        der[choice.randrange(len(der))] = choice.randrange(256)
+        for each in mappings:
+            try:
+                named += len(sae_of(bytes(der), each)) <= 64
+            except Forbidden as refusal:
+                assert refusal.reason.isprintable()
+
+    assert named > 0
