@@ -5,13 +5,14 @@ Theory of operation. ``wiring.beginning`` has read the configuration, and hashes
 ``shell.running`` starts, runs and stops the node on the adapters that are named here.
 
 SIGTERM and SIGINT stop the node within ``[stop] grace_s`` plus a few seconds, whatever clients do.
-SIGHUP reloads certificates, the network file and newly listed links.
+SIGHUP reloads certificates, how they name applications, the network file and newly listed links.
 """
 
 import gc
 import random
 import signal
 import sys
+from contextlib import suppress
 from functools import partial
 
 import structlog
@@ -219,10 +220,8 @@ class App:
                 if number != signal.SIGHUP:
                     self.stop()
                     continue
-                try:
+                with suppress(LocalFault):  # which is in the log
                     await self._operator.reload()
-                except LocalFault as fault:
-                    self._log.error("reload-refused", reason=fault.reason, hint=fault.hint)
 
     # ---- what the operator's counter needs ----------------------------------------------
 
@@ -274,6 +273,14 @@ class App:
         self._peers.add(Neighbour(node=peer, host=where.host, port=where.port))
 
     async def reload(self) -> tuple[str, ...]:
+        """As ``_reload``; a refusal is in the log, whoever asked."""
+        try:
+            return await self._reload()
+        except LocalFault as fault:
+            self._log.error("reload-refused", reason=fault.reason, hint=fault.hint)
+            raise
+
+    async def _reload(self) -> tuple[str, ...]:
         """Certificates, their names, network file, links that are new in the configuration.
 
         All files are read before anything of them is in force. Raises ``LocalFault`` that names

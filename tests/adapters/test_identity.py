@@ -235,7 +235,7 @@ def test_any_bytes_are_a_certificate_of_somebody_or_nobodys() -> None:
     choice = random.Random(20261122)
     sound = der_of(uri("sae:alice.a"), dns("one.example.org"), common=("Consumer 1",))
     mappings = (mapping("uri"), mapping("cn", "uri"), mapping("uri", "dns", "cn", entries=LISTED))
-    named = 0
+    named, refusals = 0, set[str]()
     for _ in range(500):
         der = bytearray(sound)
         der[choice.randrange(len(der))] = choice.randrange(256)
@@ -243,6 +243,7 @@ def test_any_bytes_are_a_certificate_of_somebody_or_nobodys() -> None:
             try:
                 named += len(sae_of(bytes(der), each)) <= 64
             except Forbidden as refusal:
-                assert refusal.reason.isprintable()
+                refusals.add(refusal.reason)
 
     assert named > 0
+    assert [reason for reason in refusals if not reason.isprintable()] == []

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from kms.domain import limits
 from kms.domain.caps import Cap
 from kms.domain.effects import Refuse
-from kms.domain.names import KSID
+from kms.domain.names import KSID, NodeId
 from kms.domain.policy import Policy, Rule, Share
 from kms.domain.qos import judge
 from kms.domain.requests import OpenReply
@@ -95,7 +95,7 @@ def test_the_peers_node_refuses_what_was_opened_at_the_wrong_node() -> None:
 
 
 @pytest.mark.parametrize(("at", "streams"), [(A, ["established"] * 2), (B, ["closed"] * 2)])
-def test_a_reload_closes_what_was_opened_at_the_wrong_node(at: str, streams: list[str]) -> None:
+def test_a_reload_closes_what_was_opened_at_the_wrong_node(at: NodeId, streams: list[str]) -> None:
     pair = ruled(ANN_BEN).established()
     pair.tell_network(DIRECTORY, Policy(rules=(attrs.evolve(ANN_BEN, at=at),)))
     pair.settle()
@@ -297,7 +297,7 @@ def test_closing_and_opening_again_does_not_begin_a_new_seconds_worth() -> None:
         pair.settle()
 
     designated = sum(
-        int(entry.detail["count"]) * 32 * 8  # type: ignore[arg-type]
+        int(entry.detail["count"] or 0) * 32 * 8
         for entry in pair.a.audit
         if entry.event == "keys-designated"
     )
