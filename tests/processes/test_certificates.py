@@ -127,6 +127,33 @@ def test_a_rule_that_is_taken_away_closes_the_streams_it_allowed(
     assert "Key_buffer" not in after.members
 
 
+def test_where_and_how_fast_a_stream_may_be_opened_is_taken_from_the_file_at_once(
+    network: RealNetwork, network_file: Path
+) -> None:
+    text = network_file.read_text()
+    rule = 'other = "sae:app.bob"'
+    greedy = {**ORDER, "QoS": {"Min_bps": 1001}}
+
+    def put(more: str) -> None:
+        network_file.write_text(text.replace(rule, rule + more))
+        for name in (ALICE, BOB):
+            assert network.cli("reload", network.node(name).config).returncode == 0
+
+    assert rule in text, "the demonstration's own rule"
+    put(", max_bps = 1000")
+    network.until("the rate holds", lambda: _qos(network, greedy) == (7, 1000))
+    put(", max_bps = 1000, per = 'rule', at = 'bob'")
+    network.until("only Bob's may open", lambda: _ask(network).status == 403)
+    put(", at = 'alice'")
+    network.until("Alice's may open", lambda: _ask(network).status == 200)
+
+
+def _qos(network: RealNetwork, order: dict[str, object]) -> tuple[int, int]:
+    """Status and Min_bps of the answer."""
+    members = post(network, ALICE, OPEN, order).members
+    return members["status"], members["QoS"]["Min_bps"]
+
+
 def test_a_broken_network_file_changes_nothing(network: RealNetwork, network_file: Path) -> None:
     network_file.write_text("nodes = [")
     done = network.cli("reload", network.node(ALICE).config)
