@@ -1,5 +1,5 @@
 """What is believed of certificates, with real ones over real TLS, on every way into a node: HTTP
-past hypercorn, HTTP through it, and frames."""
+past hypercorn, HTTP through it, for streams and for keys with IDs, and frames."""
 
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -29,7 +29,7 @@ from tests.adapters.etsi004_http_client import Client
 from tests.config import site as files
 from tests.edge.authority import Authority
 from tests.edge.binary import BinaryClient
-from tests.edge.support import Stream, until_closed
+from tests.edge.support import Stream, reply, until_closed
 
 FOREIGN = Authority()
 ALICE, BOB, CONSUMER = SAEId("sae:alice.a"), SAEId("sae:bob.b"), SAEId("consumer-1")
@@ -47,8 +47,11 @@ listen = "127.0.0.1:0"
 [etsi004_tls]
 listen = "127.0.0.1:0"
 
+[etsi014]
+listen = "127.0.0.1:0"
+
 """
-WAYS = ("fast", "slow", "frames")
+WAYS = ("fast", "slow", "frames", "014 fast", "014 slow")
 Ask = Callable[[Stream, UUID], Awaitable[str]]
 
 
@@ -63,12 +66,24 @@ async def _in_frames(stream: Stream, ksid: UUID) -> str:
     return "key" if answer.status == 0 else {4: "403"}.get(answer.status, str(answer.status))
 
 
+async def _for_keys(stream: Stream, header: str) -> str:
+    """A fresh key for the caller and somebody; ETSI GS QKD 014 says 401 where 004 says 403."""
+    target = "/api/v1/keys/sae%3Asomebody.b/enc_keys"
+    await stream.send_all(f"GET {target} HTTP/1.1\r\nHost: kms\r\n{header}\r\n".encode())
+    status = (await reply(stream)).split(b" ")[1].decode()
+    return {"200": "key", "401": "403"}.get(status, status)
+
+
 ASK: dict[str, Ask] = {
     "fast": lambda stream, ksid: _over_http(stream, ksid, {}),
     # A header that the fast way does not know.
     "slow": lambda stream, ksid: _over_http(stream, ksid, {"X-Way": "slow"}),
     "frames": _in_frames,
+    "014 fast": lambda stream, _: _for_keys(stream, ""),
+    "014 slow": lambda stream, _: _for_keys(stream, "X-Way: slow\r\n"),
 }
+AT = {way: "etsi014" if way.startswith("014") else "etsi004" for way in WAYS}
+AT["frames"] = "etsi004_tls"
 
 
 @attrs.define
@@ -95,7 +110,7 @@ class Node:
 
     @asynccontextmanager
     async def connect(self, way: str, context: ssl.SSLContext) -> AsyncIterator[Stream]:
-        at = self.listeners.addresses["etsi004_tls" if way == "frames" else "etsi004"]
+        at = self.listeners.addresses[AT[way]]
         transport = await trio.open_tcp_stream("127.0.0.1", int(at.rpartition(":")[2]))
         try:
             stream = trio.SSLStream(
@@ -185,7 +200,7 @@ async def test_a_foreign_certificate_is_the_same_application_on_every_way(tmp_pa
         hot = node.hot()
 
     assert mine == all_ways("key")
-    assert not_mine == {"fast": "200", "slow": "200", "frames": "3"}
+    assert not_mine == {**all_ways("key"), "fast": "200", "slow": "200", "frames": "3"}
     assert hot == 2, "one of the two ways is the fast one"
 
 
@@ -266,9 +281,9 @@ async def test_new_certificates_are_shown_to_new_connections_and_idle_ones_end(
                 others = [shown(new[way]) != before[way] for way in WAYS]
 
     assert renewed
-    assert ended == [True] * 3
+    assert ended == [True] * len(WAYS)
     assert answers == all_ways("key")
-    assert others == [True] * 3
+    assert others == [True] * len(WAYS)
 
 
 async def test_files_that_hold_what_they_held_end_no_connection(tmp_path: Path) -> None:
@@ -301,7 +316,7 @@ async def test_an_authority_that_is_withdrawn_serves_nobody_any_more(tmp_path: P
                 refused += 1
 
     assert before == all_ways("key")
-    assert (ended, refused) == ([True] * 3, 3)
+    assert (ended, refused) == ([True] * len(WAYS), len(WAYS))
 
 
 def _garbled_key(directory: Path) -> None:
