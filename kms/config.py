@@ -22,7 +22,7 @@ from cattrs.preconf.tomllib import TomllibConverter
 from kms import toml_file
 from kms.domain import limits
 from kms.domain.names import KSID, DeviceId, LinkId, NodeId, SAEId, leader_of, link_id
-from kms.identity_section import IdentitySection, identity_faults
+from kms.identity_section import URI_ONLY, IdentitySection, identity_faults
 from kms.ports.sdn import Network
 from kms.toml_file import Address, Fault, Wrong, place
 
@@ -32,7 +32,6 @@ _ETSI004_TLS = Address("127.0.0.1", 25575)
 _ETSI014 = Address("127.0.0.1", 8444)
 _PEER = Address("127.0.0.1", 7443)
 _OPERATIONS = Address("127.0.0.1", 9443)
-_URI_ONLY = IdentitySection()
 
 
 @attrs.frozen(kw_only=True)
@@ -182,7 +181,7 @@ class Config:
     node: NodeSection
     tls: TLSFiles
     network: NetworkSection
-    identity: IdentitySection = _URI_ONLY
+    identity: IdentitySection = URI_ONLY
     etsi004: Etsi004Section = Etsi004Section()
     etsi004_tls: Etsi004TLSSection = Etsi004TLSSection()
     etsi014: Etsi014Section | None = None
@@ -332,8 +331,7 @@ def _device_faults(config: Config) -> Iterator[Fault]:
             yield Fault(at("address"), "port 0 cannot be dialled")
         for field in ("source", "destination"):
             if ":" not in getattr(device, field):
-                reason = f"{getattr(device, field)!r:.80} is not a URI: give a URI of a device"
-                yield Fault(at(field), f"{reason}, such as qkd:alice-1.site")
+                yield Fault(at(field), "no URI: give a URI of a device, such as qkd:alice-1.site")
         if device.source == device.destination:
             yield Fault(at("destination"), "the same as source: name the device at the other end")
         if not 1 <= device.key_chunk_size <= limits.BLOCK_BYTES_MAX:

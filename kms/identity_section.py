@@ -33,6 +33,9 @@ class IdentitySection:
     name: tuple[NameEntry, ...] = ()
 
 
+URI_ONLY = IdentitySection()
+
+
 def identity_faults(identity: IdentitySection) -> Iterator[Fault]:
     """What is wrong between its fields."""
     sources = identity.sources
