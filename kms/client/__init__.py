@@ -1,7 +1,8 @@
-"""Keys for an application: a client of a node's ETSI GS QKD 004 interfaces.
+"""Keys for an application: a client of a node's ETSI GS QKD 004 and 014 interfaces.
 
-``Client`` runs on trio, ``SyncClient`` needs no event loop; both take the same arguments and raise
-the same errors. docs/client.md begins with an example.
+``Client`` (key streams, 004) and ``KeyClient`` (keys with IDs, 014) run on trio; ``SyncClient`` and
+``SyncKeyClient`` need no event loop. Both faces take the same arguments and raise the same errors.
+docs/client.md begins with an example.
 """
 
 from kms.adapters.tls import Credentials
@@ -9,6 +10,7 @@ from kms.client.errors import (
     AnswerLost,
     BadAnswer,
     ClientError,
+    KeyNotFound,
     KSIDInUse,
     Malformed,
     MetadataTooSmall,
@@ -23,8 +25,11 @@ from kms.client.errors import (
     WrongServer,
 )
 from kms.client.key import Key
+from kms.client.keys import Keys, KeysStatus, KeyWithID
 from kms.client.sync_client import SyncClient, SyncStream
+from kms.client.sync_key_client import SyncKeyClient
 from kms.client.trio_client import Client, Stream
+from kms.client.trio_key_client import KeyClient
 from kms.domain.status import QoS
 
 __all__ = [
@@ -35,6 +40,11 @@ __all__ = [
     "Credentials",
     "KSIDInUse",
     "Key",
+    "KeyClient",
+    "KeyNotFound",
+    "KeyWithID",
+    "Keys",
+    "KeysStatus",
     "Malformed",
     "MetadataTooSmall",
     "NoConnection",
@@ -45,6 +55,7 @@ __all__ = [
     "Refused",
     "Stream",
     "SyncClient",
+    "SyncKeyClient",
     "SyncStream",
     "TimedOut",
     "Unavailable",

@@ -77,6 +77,11 @@ class MetadataTooSmall(ClientError):
         self.needed = needed
 
 
+class KeyNotFound(ClientError):
+    """One of the key IDs is not at the node: unknown, delivered before, or expired. All or nothing:
+    none was delivered (ETSI GS QKD 014 clause 6.4)."""
+
+
 # ---- outcomes that it leaves open -----------------------------------------------------------
 
 
@@ -112,7 +117,8 @@ class AnswerLost(ClientError):
     """The request left and no answer came back: it may have been carried out.
 
     A GET_KEY without an index may have used one up at this end. Agree with the peer application
-    on the next index and go on there; a lost key is not delivered again.
+    on the next index and go on there; a lost key is not delivered again. Nor are keys with IDs:
+    have new ones made.
     """
 
 

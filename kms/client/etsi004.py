@@ -7,20 +7,14 @@ node.
 
 import binascii
 from base64 import b64decode
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta, Struct, field
 
-from kms.client.errors import (
-    BadAnswer,
-    ClientError,
-    Malformed,
-    MetadataTooSmall,
-    Refused,
-    Unavailable,
-)
+from kms.client.answers import read_json
+from kms.client.errors import BadAnswer, MetadataTooSmall
 from kms.client.exchange import JSON, OCTETS, Answer, Call
 from kms.client.key import Key
 from kms.client.outcome import Opened, checked, fail, opened, patience_s
@@ -28,12 +22,7 @@ from kms.domain.status import QoS, Status
 
 U32 = Annotated[int, Meta(ge=0, lt=2**32)]
 
-_MALFORMED: Final = frozenset({400, 404, 405, 406, 411, 413, 414, 415, 431})
-# What we wait before trying again if the node does not say; and the longest it may say.
-_RETRY_S: Final = 1.0
-_RETRY_S_MAX: Final = 3600.0
-
-_Read = TypeVar("_Read")
+_PREFIX: Final = "/etsi004/v2.1.1"
 
 
 class _QoS(Struct):
@@ -72,11 +61,6 @@ class _Close(Struct):
     message: str = ""
 
 
-class _Refusal(Struct):
-    message: str = ""
-    field: str = ""
-
-
 def open_connect(
     source: str, destination: str, qos: QoS | None, ksid: UUID | None
 ) -> Call[Answer, Opened]:
@@ -98,12 +82,13 @@ def open_connect(
         body["Key_stream_ID"] = str(ksid)
 
     def read(answer: Answer) -> Opened:
-        reply = _json(answer, _Open)
+        reply = read_json(answer, _Open)
         held = _qos(reply.qos or _QoS())
         return opened(reply.status, reply.message, held, reply.Key_stream_ID, asked=ksid)
 
     return Call(
         function="open_connect",
+        path=f"{_PREFIX}/open_connect",
         body=msgspec.json.encode(body),
         # What is asked for is only a wish until the node has answered.
         patience_s=patience_s(0),
@@ -125,6 +110,7 @@ def get_key(
 
     return Call(
         function="get_key",
+        path=f"{_PREFIX}/get_key",
         body=msgspec.json.encode(body),
         patience_s=patience_s(qos.timeout),
         read=read,
@@ -134,12 +120,13 @@ def get_key(
 
 def close(ksid: UUID, qos: QoS) -> Call[Answer, None]:
     def read(answer: Answer) -> None:
-        reply = _json(answer, _Close)
+        reply = read_json(answer, _Close)
         if reply.status != Status.SUCCESS:
             fail(reply.status, reply.message)
 
     return Call(
         function="close",
+        path=f"{_PREFIX}/close",
         body=msgspec.json.encode({"Key_stream_ID": str(ksid)}),
         patience_s=patience_s(qos.timeout),
         read=read,
@@ -153,7 +140,7 @@ def _key(answer: Answer) -> Key:
             raise BadAnswer(f"a key with status {status}")
         metadata = _base64(answer.headers.get("kms-metadata", ""))
         return Key(index=index, bits=answer.body, metadata=metadata)
-    reply = _json(answer, _Get)
+    reply = read_json(answer, _Get)
     if reply.status == Status.METADATA_SIZE_INSUFFICIENT:
         raise MetadataTooSmall(reply.message, reply.metadata.Metadata_size)
     if reply.status != Status.SUCCESS:
@@ -163,38 +150,6 @@ def _key(answer: Answer) -> Key:
         bits=bytearray(_base64(reply.Key_buffer)),
         metadata=reply.metadata.Metadata_buffer.encode(),
     )
-
-
-def _json(answer: Answer, shape: type[_Read]) -> _Read:
-    if answer.http_status != 200:
-        raise _refusal(answer)
-    try:
-        return msgspec.json.decode(answer.body, type=shape)
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
-        # Without the cause: its words may quote the body, and that may be a key.
-        raise BadAnswer(f"{answer.media_type or 'something'} that does not read") from None
-
-
-def _refusal(answer: Answer) -> ClientError:
-    try:
-        told = msgspec.json.decode(answer.body, type=_Refusal)
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
-        told = _Refusal()
-    message = told.message or f"HTTP {answer.http_status}"
-    if answer.http_status in _MALFORMED:
-        return Malformed(message, told.field)
-    if answer.http_status in (401, 403):
-        return Refused(message)
-    if answer.http_status in (429, 503):
-        return Unavailable(message, _retry_after_s(answer))
-    return BadAnswer(f"HTTP {answer.http_status}: {message}")
-
-
-def _retry_after_s(answer: Answer) -> float:
-    text = answer.headers.get("retry-after", "")
-    if not (text.isascii() and text.isdigit()) or len(text) > 9:
-        return _RETRY_S  # absent, or a date: clocks of two machines are not compared
-    return min(float(text), _RETRY_S_MAX)
 
 
 def _number(answer: Answer, name: str) -> int:

@@ -14,6 +14,7 @@ import h11
 
 from kms.client.errors import AnswerLost, BadAnswer
 from kms.domain import limits
+from kms.domain.secret import zero
 
 # A chunk in base64, and metadata twice its size.
 ANSWER_BYTES_MAX: Final = 4 * limits.CHUNK_BYTES_MAX
@@ -80,6 +81,10 @@ class Answer:
     def media_type(self) -> str:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
+    def wipe(self) -> None:
+        """The body is zero; its length stays."""
+        zero(self.body)
+
 
 @attrs.frozen(kw_only=True, repr=False)
 class Call(Generic[A_contra, T_co]):
@@ -91,6 +96,10 @@ class Call(Generic[A_contra, T_co]):
     read: Callable[[A_contra], T_co]
     accept: str = JSON
     """of HTTP: media types"""
+    method: str = "POST"
+    """of HTTP; a GET has no body"""
+    path: str = ""
+    """of HTTP: after the address's prefix"""
 
 
 def ended(*, used: bool) -> AnswerLost:
@@ -115,15 +124,11 @@ class Exchange:
     def request(self, call: Call[Answer, object]) -> bytes:
         """The bytes to send."""
         self._answer = None
+        headers = [("Host", self._address.authority), ("Accept", call.accept)]
+        if call.method != "GET":
+            headers += [("Content-Type", JSON), ("Content-Length", str(len(call.body)))]
         head = h11.Request(
-            method="POST",
-            target=f"{self._address.prefix}/etsi004/v2.1.1/{call.function}",
-            headers=[
-                ("Host", self._address.authority),
-                ("Content-Type", JSON),
-                ("Content-Length", str(len(call.body))),
-                ("Accept", call.accept),
-            ],
+            method=call.method, target=f"{self._address.prefix}{call.path}", headers=headers
         )
         parts = (
             self._http.send(head),

@@ -2,7 +2,8 @@
 
 ``https://host[:port][/prefix]`` is HTTP and JSON; ``tls://host[:port]`` is ETSI's binary framing.
 An ``Interface`` is a table of functions without sockets, so that both faces of the client speak
-both and neither knows which.
+both and neither knows which. ETSI GS QKD 014 is HTTP too: who asks for keys with IDs says so by the
+class it uses (``keys_at``).
 """
 
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from uuid import UUID
 import attrs
 
 from kms.adapters.tls import HTTP_1_1
-from kms.client import etsi004, frames
+from kms.client import etsi004, etsi014, frames
 from kms.client.exchange import Address, Call, Exchange
 from kms.client.key import Key
 from kms.client.outcome import Opened
@@ -45,14 +46,20 @@ class Connected(Protocol):
 
 
 @attrs.frozen(kw_only=True)
-class Interface:
-    """Where a node is, and how it is asked."""
+class Endpoint:
+    """Where a node is, and what is spoken there."""
 
     host: str
     port: int
     alpn: tuple[str, ...]
     connected: Callable[[], Connected]
     """of a new connection"""
+
+
+@attrs.frozen(kw_only=True)
+class Interface(Endpoint):
+    """One of the two of ETSI GS QKD 004, and how it is asked."""
+
     open_connect: Callable[[str, str, QoS | None, UUID | None], Call[Any, Opened]]
     get_key: Callable[[UUID, QoS, int | None, int | None], Call[Any, Key]]
     close: Callable[[UUID, QoS], Call[Any, None]]
@@ -71,6 +78,16 @@ def interface_at(url: str) -> Interface:
         open_connect=etsi004.open_connect,
         get_key=etsi004.get_key,
         close=etsi004.close,
+    )
+
+
+def keys_at(url: str) -> Endpoint:
+    """ETSI GS QKD 014 at ``https://host[:port][/prefix]``; the standard's own ``/api/v1/keys`` may
+    be at its end. Raises ``ValueError``."""
+    address = Address.parse(url)
+    address = attrs.evolve(address, prefix=address.prefix.removesuffix(etsi014.PATH))
+    return Endpoint(
+        host=address.host, port=address.port, alpn=HTTP_1_1, connected=partial(Exchange, address)
     )
 
 

@@ -189,11 +189,12 @@ async def read_request(stream: trio.SSLStream[trio.SocketStream]) -> bytes:
             return b""
         data += chunk
     head, _, body = bytes(data).partition(b"\r\n\r\n")
-    length = next(
+    lengths = (
         int(line.split(b":")[1])
         for line in head.split(b"\r\n")
         if line.lower().startswith(b"content-length:")
     )
+    length = next(lengths, 0)
     while len(body) < length:
         body += await stream.receive_some(65536)
     return head + b"\r\n\r\n" + body

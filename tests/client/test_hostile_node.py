@@ -478,7 +478,7 @@ async def test_the_client_sends_no_more_at_once_than_it_may(
 async def test_an_old_idle_connection_is_not_used(
     node: Credentials, face: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = {"trio": "kms.client.trio_client", "sync": "kms.client.sync_client"}[face]
+    module = {"trio": "kms.client.trio_connections", "sync": "kms.client.sync_connections"}[face]
     monkeypatch.setattr(f"{module}.IDLE_S", -1.0)
     connections = 0
 
