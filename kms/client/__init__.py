@@ -9,6 +9,7 @@ from kms.adapters.tls import Credentials
 from kms.client.errors import (
     AnswerLost,
     BadAnswer,
+    BadFile,
     ClientError,
     KeyNotFound,
     KSIDInUse,
@@ -35,6 +36,7 @@ from kms.domain.status import QoS
 __all__ = [
     "AnswerLost",
     "BadAnswer",
+    "BadFile",
     "Client",
     "ClientError",
     "Credentials",

@@ -20,8 +20,10 @@ class ClientError(Exception):
 
     def __init__(self, message: str) -> None:
         message = message or (self.__doc__ or "").partition("\n")[0]
-        super().__init__(message[:_MESSAGE_CHARACTERS_MAX])
-        self.message = message[:_MESSAGE_CHARACTERS_MAX]
+        shown = message[:_MESSAGE_CHARACTERS_MAX]
+        # A stranger's words end up in logs and on terminals: no line ends, no escape sequences.
+        self.message = "".join(each if each.isprintable() else "?" for each in shown)
+        super().__init__(self.message)
 
 
 # ---- outcomes that the standard names -------------------------------------------------------
@@ -124,3 +126,7 @@ class AnswerLost(ClientError):
 
 class BadAnswer(ClientError):
     """The node answered something that is no answer to what was asked."""
+
+
+class BadFile(ClientError):
+    """An encrypted file that is none, is cut off, or was altered."""

@@ -164,3 +164,10 @@ def test_every_http_status_has_its_error(
 
     assert type(raised.value) is expected
     assert 0 < len(raised.value.message) <= 500
+
+
+def test_a_nodes_words_cannot_steer_a_terminal() -> None:
+    with pytest.raises(Malformed) as raised:
+        decrypting(answer({"message": "no\x1b[2Jkey\nerror: all is well\u202e"}, 400))
+
+    assert raised.value.message == "no?[2Jkey?error: all is well?"
