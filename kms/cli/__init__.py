@@ -1,8 +1,9 @@
 """The command line: parsing of arguments only; what a command does lies elsewhere.
 
 Rules: a fault prints ``error:`` and ``hint:`` on stderr and ends with status 1, wrong usage with
-2; never a traceback for a fault. Every command that reports takes ``--json``. ``python -O`` is
-refused: the assertions that guard the pads would be gone.
+2, what a node tells an application with those of ``faults``; never a traceback for a fault. Every
+command that reports takes ``--json``. ``python -O`` is refused: the assertions that guard the pads
+would be gone.
 
 Theory of operation: each command is named by module and function, and imported when it is called,
 so that ``kms --help`` and short commands do not wait for what ``kms run`` needs.
@@ -14,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from cyclopts import App, CycloptsError
 
 import kms
+from kms.cli.faults import Failed
 from kms.domain.errors import KMSError
 
 app = App(
@@ -55,7 +57,16 @@ _audit.command(
     name="verify",
     help="Check that no record was altered, removed or cut off.",
 )
-for _group in (_link, _pki, _audit):
+_app = App(name="app", help="Keys for an application, and files under them.")
+for _name, _where, _help in (
+    ("open", "kms.cli.application.streams:open", "Open or join a key stream."),
+    ("get", "kms.cli.application.keys:get", "Get keys of a stream, or keys with IDs."),
+    ("close", "kms.cli.application.streams:close", "Close our end of a key stream."),
+    ("encrypt", "kms.cli.application.files:encrypt", "Encrypt a file for the other application."),
+    ("decrypt", "kms.cli.application.files:decrypt", "Decrypt a file of the other application."),
+):
+    _app.command(_where, name=_name, help=_help)
+for _group in (_link, _pki, _audit, _app):
     app.command(_group)
 
 
@@ -73,6 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CycloptsError as error:
         _complain(" ".join(str(error).split()), "kms --help, or kms COMMAND --help")
         return 2
+    except Failed as failure:
+        _complain(failure.reason, failure.hint)
+        return failure.exit_status
     except KMSError as fault:
         _complain(fault.reason, fault.hint)
         return 1

@@ -12,6 +12,12 @@ from kms.domain.status import QoS, Status
 _MESSAGE_CHARACTERS_MAX: Final = 500
 
 
+def printable(words: str, characters_max: int) -> str:
+    """A stranger's words, which end up in logs and on terminals, cut, without line ends and escape
+    sequences."""
+    return "".join(each if each.isprintable() else "?" for each in words[:characters_max])
+
+
 class ClientError(Exception):
     """Abstract: the function did not succeed."""
 
@@ -20,9 +26,7 @@ class ClientError(Exception):
 
     def __init__(self, message: str) -> None:
         message = message or (self.__doc__ or "").partition("\n")[0]
-        shown = message[:_MESSAGE_CHARACTERS_MAX]
-        # A stranger's words end up in logs and on terminals: no line ends, no escape sequences.
-        self.message = "".join(each if each.isprintable() else "?" for each in shown)
+        self.message = printable(message, _MESSAGE_CHARACTERS_MAX)
         super().__init__(self.message)
 
 

@@ -63,7 +63,7 @@ class StreamKeys:
     def _long_enough(self, length: int) -> None:
         if self._stream.qos.key_chunk_size < length:
             found = self._stream.qos.key_chunk_size
-            raise Malformed(f"the stream's have {found} bytes, {length} are wanted", "keys")
+            raise Malformed(f"{found} bytes, and {length} are wanted", "Key_chunk_size")
 
 
 class IdentifiedKeys:
