@@ -16,8 +16,8 @@ from kms.client.errors import AnswerLost, BadAnswer
 from kms.domain import limits
 from kms.domain.secret import zero
 
-# A chunk in base64, and metadata twice its size.
-ANSWER_BYTES_MAX: Final = 4 * limits.CHUNK_BYTES_MAX
+# A chunk in base64, and metadata twice its size; or 1,024 keys with IDs of 4 KiB each in base64.
+ANSWER_BYTES_MAX: Final = 8 * limits.CHUNK_BYTES_MAX
 # One TLS record, which is what a read gives at most. Python makes room for all that is asked for:
 # 256 KiB made keys of 1 MiB a third slower.
 RECEIVE_BYTES: Final = 16 * limits.KIB

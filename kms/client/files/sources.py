@@ -17,7 +17,7 @@ _T = TypeVar("_T")
 
 # A node keeps keys in stock by size, and few sizes for each pair of applications: so these, and
 # the smallest that takes the whole file. Of the largest, what the last segment wastes is little.
-_PAD_SIZES_BYTES: Final = (32, 1 * limits.KIB, 16 * limits.KIB)
+_PAD_SIZES_BYTES: Final = (32, 1 * limits.KIB, 4 * limits.KIB)
 _GONE: Final = "the file's key was read before, has expired, or was never for us"
 
 
