@@ -138,6 +138,8 @@ def _keep(site: Site, console: Console) -> None:
     )
     console.print(f"curl {node.operations_url}/health", highlight=False)
     console.print(f"kms status {node.config}", soft_wrap=True, highlight=False)
+    shortly = f"kms app open --demo {site.directory} --as {application.node}"
+    console.print(shortly, soft_wrap=True, highlight=False)
     console.print(f"All addresses and files: {site.directory}/demo.json; Ctrl-C ends it.")
     trio.run(_until_interrupted)
     console.print("Stopping")
