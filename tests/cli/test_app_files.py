@@ -5,15 +5,22 @@ import errno
 import json
 import os
 import secrets
+import signal
 import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import pytest
+import trio
 
+from kms.adapters.pki import create_ca, issue
 from kms.cli.application import output_file
 from kms.client.files import sealing
 from tests.cli.app_world import A, AppWorld, B, app_world
+from tests.client.faces import read_request, scripted
 
 LATER, REFUSED, NOT_GENUINE = 3, 4, 5
 CONTENTS = secrets.token_bytes(150_000)
@@ -235,6 +242,31 @@ async def test_a_pad_that_ends_half_way_leaves_no_output(
     assert [plain] == list(plain.parent.iterdir())
 
 
+async def test_no_stream_is_opened_for_the_file_of_a_stranger(world: AppWorld, plain: Path) -> None:
+    ksid = await world.stream()
+    hidden = await crossed(world, plain, "--ksid", ksid)
+    await world.done("alice", "close", "--ksid", ksid)
+    other = str(uuid4())
+    hidden.write_bytes(hidden.read_bytes().replace(ksid.encode(), other.encode(), 1))
+
+    said = await world.refused(LATER, "bob", "decrypt", hidden)
+
+    assert "the stream is not open" in said
+    assert UUID(other) not in world.northbound._streams
+
+
+async def test_a_stream_of_shorter_keys_than_its_file_says_is_told(
+    world: AppWorld, plain: Path
+) -> None:
+    long, short = await world.stream(), await world.stream("--chunk", 16)
+    hidden = await crossed(world, plain, "--ksid", long)
+    hidden.write_bytes(hidden.read_bytes().replace(long.encode(), short.encode(), 1))
+
+    said = await world.refused(NOT_GENUINE, "bob", "decrypt", hidden)
+
+    assert "32 bytes, and the stream's have 16" in said
+
+
 async def test_a_full_disk_leaves_no_output(
     world: AppWorld, plain: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,3 +309,27 @@ async def test_encrypting_names_what_it_needs(world: AppWorld, plain: Path) -> N
     demo["applications"].append(demo["applications"][1] | {"sae_id": "sae:app.c"})
     (world.directory / "demo.json").write_text(json.dumps(demo))
     assert "--peer sae:NAME" in await world.refused(1, "alice", "encrypt", plain)
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+async def test_a_command_that_is_asked_to_end_leaves_no_output(plain: Path, tmp_path: Path) -> None:
+    """Against a node that never answers."""
+    pki = tmp_path / "pki"
+    create_ca(pki)
+    own = issue(pki, A)
+    files = ("--certificate", own.certificate, "--key", own.key, "--ca", own.ca)
+
+    async def silent(stream: trio.SSLStream[trio.SocketStream]) -> None:
+        await read_request(stream)
+        process.send_signal(signal.SIGTERM)
+        await trio.sleep_forever()
+
+    async with scripted(issue(pki, "kms:alice", ["127.0.0.1"]), silent) as port:
+        url = f"https://127.0.0.1:{port}"
+        words = ("app", "encrypt", plain, "--peer", B, "--url", url, *files)
+        process = subprocess.Popen([sys.executable, "-m", "kms.cli", *map(str, words)])
+        status = await trio.to_thread.run_sync(process.wait)
+
+    assert 130 == status
+    assert [plain] == list(plain.parent.iterdir())

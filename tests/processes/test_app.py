@@ -11,7 +11,7 @@ import pytest
 from kms.cli import main
 from tests.processes.network import RealNetwork
 
-NOT_GENUINE = 5
+REFUSED, NOT_GENUINE = 4, 5
 
 
 @attrs.frozen
@@ -61,3 +61,27 @@ def test_two_programmers_share_keys_and_a_file_and_an_altered_one_does_not_open(
 
     for name in ("alice", "bob"):
         assert terminal.app(name, "close", "--ksid", ksid)["closed"]
+
+
+def test_a_key_with_an_id_and_a_file_under_one_cross_two_nodes(
+    network: RealNetwork, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demo = json.loads((network.site.directory / "demo.json").read_text())
+    if "etsi014_url" not in demo["nodes"][0]:
+        pytest.skip("these nodes do not serve ETSI 014 yet")
+    contents, path = secrets.token_bytes(3_000), tmp_path / "plan.pdf"
+    path.write_bytes(contents)
+    terminal = Terminal(network, capsys)
+
+    made = terminal.app("alice", "get", "--count", 2)
+    words = [word for key in made["keys"] for word in ("--key-id", key["key_id"])]
+    assert made == terminal.app("bob", "get", *words)
+    terminal.app("bob", "get", *words, status=REFUSED)
+
+    hidden = tmp_path / "plan.pdf.kms"
+    for cipher in ((), ("--one-time-pad",)):
+        path.write_bytes(contents)
+        terminal.app("alice", "encrypt", path, "--force", *cipher)
+        path.unlink()
+        terminal.app("bob", "decrypt", hidden)
+        assert contents == path.read_bytes()

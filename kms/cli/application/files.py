@@ -67,7 +67,7 @@ def encrypt(
         size = _size(plain)
         with (
             telling(about=str(file)),
-            _sources(where, ksid, other, Patience(where.wait_s)) as keys,
+            _drawing(where, ksid) as keys,
             _progress(f"Encrypting {file.name}", size) as progress,
         ):
             header = seal(
@@ -106,12 +106,9 @@ def decrypt(
         where = _meant_for_us(file, header, place)
         with new_file(target, force=force, size=header.size_bytes) as out:
             hidden.seek(0)
-            ksid = None if header.key_stream_id is None else str(header.key_stream_id)
-            # A key that is not there now was read before: waiting does not bring it back.
-            patience = Patience(where.wait_s, awaited=())
             with (
                 telling(about=str(file)),
-                _sources(where, ksid, header.source, patience) as keys,
+                _fetching(where, header) as keys,
                 _progress(f"Decrypting {file.name}", header.size_bytes) as progress,
             ):
                 unseal(hidden, out, keys, progress=progress)
@@ -143,7 +140,9 @@ def _meant_for_us(file: Path, header: Header, place: Place) -> At:
 
 
 @contextmanager
-def _sources(where: At, ksid: str | None, other: str, patience: Patience) -> Iterator[KeySource]:
+def _drawing(where: At, ksid: str | None) -> Iterator[KeySource]:
+    """Keys to encrypt with."""
+    patience, other = Patience(where.wait_s), where.other
     if ksid is None:
         with keys_client(where) as asked:
             yield IdentifiedKeys(asked, other, patience)
@@ -152,6 +151,20 @@ def _sources(where: At, ksid: str | None, other: str, patience: Patience) -> Ite
     with client(where) as streams:
         stream = patience(lambda: streams.join(name, source=where.source, destination=other))
         yield StreamKeys(stream, patience)
+
+
+@contextmanager
+def _fetching(where: At, header: Header) -> Iterator[KeySource]:
+    """Keys to decrypt with. A stream is not opened for a stranger's file: if the file is genuine,
+    we have it open."""
+    # A key that is not there now was read before: waiting does not bring it back.
+    patience = Patience(where.wait_s, awaited=())
+    if header.key_stream_id is None:
+        with keys_client(where) as asked:
+            yield IdentifiedKeys(asked, header.source, patience)
+        return
+    with client(where) as streams:
+        yield StreamKeys(streams.stream(header.key_stream_id), patience)
 
 
 @contextmanager

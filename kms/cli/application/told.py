@@ -39,7 +39,7 @@ _NEXT: Final[tuple[tuple[type[ClientError], Exit, str], ...]] = (
     (
         PeerNotConnected,
         Exit.LATER,
-        "the other application opens the stream with: kms app open --ksid KSID",
+        "both applications have to open the stream: kms app open --ksid KSID",
     ),
     (NoConnection, Exit.LATER, "ask the operator for kms status: the link to the peer's node"),
     (

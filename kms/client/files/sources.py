@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final, Protocol, TypeVar
 from uuid import UUID
 
-from kms.client.errors import BadAnswer, KeyNotFound, Malformed, NotEnoughKey
+from kms.client.errors import BadAnswer, BadFile, KeyNotFound, Malformed, NotEnoughKey
 from kms.client.files.header import INDEX_BYTES, KEY_ID_BYTES
 from kms.client.files.keysource import Drawn
 from kms.client.keys import Keys
@@ -46,24 +46,24 @@ class StreamKeys:
 
     def draw(self, length: int) -> Drawn:
         """The next chunk, cut to this length."""
-        self._long_enough(length)
+        found = self._stream.qos.key_chunk_size
+        if found < length:
+            # Before a key is spent on it.
+            raise Malformed(f"{found} bytes, and {length} are wanted", "Key_chunk_size")
         key = self._asking(self._stream.get)
         return Drawn(reference=key.index.to_bytes(INDEX_BYTES, "big"), bits=_cut(key.bits, length))
 
     def fetch(self, reference: bytes, length: int) -> bytearray:
-        """The chunk at this index, cut to this length."""
-        self._long_enough(length)
+        """The chunk at this index, cut to this length. The stream's QoS need not be known."""
         index = int.from_bytes(reference, "big")
         try:
             key = self._asking(lambda: self._stream.get(index))
         except NotEnoughKey as error:
             raise NotEnoughKey(f"index {index}: {_GONE} ({error.message})") from None
+        if len(key) < length:
+            key.wipe()
+            raise BadFile(f"its keys have {length} bytes, and the stream's have {len(key)}")
         return _cut(key.bits, length)
-
-    def _long_enough(self, length: int) -> None:
-        if self._stream.qos.key_chunk_size < length:
-            found = self._stream.qos.key_chunk_size
-            raise Malformed(f"{found} bytes, and {length} are wanted", "Key_chunk_size")
 
 
 class IdentifiedKeys:
