@@ -2,6 +2,7 @@
 can be seen before."""
 
 import errno
+import io
 import json
 import os
 import secrets
@@ -17,7 +18,7 @@ import pytest
 import trio
 
 from kms.adapters.pki import create_ca, issue
-from kms.cli.application import output_file
+from kms.cli.application import files, output_file
 from kms.client.files import sealing
 from tests.cli.app_world import A, AppWorld, B, app_world
 from tests.client.faces import read_request, scripted
@@ -301,6 +302,24 @@ async def test_an_interrupted_decryption_leaves_no_output(
     assert [hidden] == list(plain.parent.iterdir())
 
 
+async def test_a_person_who_waits_for_a_long_file_sees_how_far_it_is(
+    world: AppWorld, plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert (await world.app("alice", "encrypt", plain))[0] == 0
+    assert terminal.getvalue() == "", "short"
+
+    monkeypatch.setattr(files, "_SHOWN_BYTES", 1)
+    assert (await world.app("alice", "encrypt", plain, "--force"))[0] == 0
+
+    assert "Encrypting plan.pdf" in terminal.getvalue()
+
+
 async def test_encrypting_names_what_it_needs(world: AppWorld, plain: Path) -> None:
     words = ("encrypt", plain, "--interface", "004")
 
@@ -318,7 +337,7 @@ async def test_a_command_that_is_asked_to_end_leaves_no_output(plain: Path, tmp_
     pki = tmp_path / "pki"
     create_ca(pki)
     own = issue(pki, A)
-    files = ("--certificate", own.certificate, "--key", own.key, "--ca", own.ca)
+    proof = ("--certificate", own.certificate, "--key", own.key, "--ca", own.ca)
 
     async def silent(stream: trio.SSLStream[trio.SocketStream]) -> None:
         await read_request(stream)
@@ -327,7 +346,7 @@ async def test_a_command_that_is_asked_to_end_leaves_no_output(plain: Path, tmp_
 
     async with scripted(issue(pki, "kms:alice", ["127.0.0.1"]), silent) as port:
         url = f"https://127.0.0.1:{port}"
-        words = ("app", "encrypt", plain, "--peer", B, "--url", url, *files)
+        words = ("app", "encrypt", plain, "--peer", B, "--url", url, *proof)
         process = subprocess.Popen([sys.executable, "-m", "kms.cli", *map(str, words)])
         status = await trio.to_thread.run_sync(process.wait)
 

@@ -3,14 +3,17 @@
 import io
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from kms.client import BadFile, ClientError, KeyNotFound
+from kms.client import BadAnswer, BadFile, ClientError, KeyNotFound, Malformed
 from kms.client.files import Cipher, Drawn, Header, read_header, seal, sealing, unseal
 from kms.client.files.header import MAGIC, encode
 
@@ -199,6 +202,42 @@ def test_progress_adds_up_to_the_contents(tmp_path: Path) -> None:
 
     assert 200_000 == sum(heard)
     assert len(heard) == 4
+
+
+@pytest.mark.parametrize("name", ["", "x" * 257])
+def test_names_that_no_header_holds_cost_no_key(tmp_path: Path, name: str) -> None:
+    (tmp_path / "plain").write_bytes(b"x")
+    keys = FakeKeys()
+    for source, destination in ((name, B), (A, name)):
+        with (tmp_path / "plain").open("rb") as plain, pytest.raises(Malformed):
+            seal(
+                plain,
+                io.BytesIO(),
+                keys,
+                cipher=Cipher.SEALED,
+                source=source,
+                destination=destination,
+                progress=nothing,
+            )
+
+    assert {} == keys.drawn
+
+
+@pytest.mark.parametrize("pad_bytes", [0, 2**20 + 1])
+def test_pads_that_no_header_holds_cost_no_key(tmp_path: Path, pad_bytes: int) -> None:
+    keys = FakeKeys(pad_bytes=pad_bytes)
+
+    with pytest.raises(BadAnswer):
+        sealed(tmp_path / "plain", b"x", keys, Cipher.ONE_TIME_PAD)
+
+    assert {} == keys.drawn
+
+
+@given(st.binary(max_size=200), st.integers(0, 2**32 - 1))
+def test_any_octets_are_a_header_or_told(text: bytes, length: int) -> None:
+    for said in (len(text), length):
+        with suppress(BadFile):
+            read_header(io.BytesIO(MAGIC + said.to_bytes(4, "big") + text))
 
 
 # ---- headers of strangers -------------------------------------------------------------------

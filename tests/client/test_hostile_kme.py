@@ -6,6 +6,8 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kms.client import BadAnswer, ClientError, KeyNotFound, Keys, Malformed, Refused, Unavailable
 from kms.client.etsi014 import dec_keys, enc_keys, status
@@ -171,3 +173,22 @@ def test_a_nodes_words_cannot_steer_a_terminal() -> None:
         decrypting(answer({"message": "no\x1b[2Jkey\nerror: all is well\u202e"}, 400))
 
     assert raised.value.message == "no?[2Jkey?error: all is well?"
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 2**64) | st.text(max_size=5) | st.just(KEY),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["keys", "key", "key_ID", "key_extension", "message", "details"]), inner
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@given(_JSON, st.sampled_from([200, 400, 401, 503]))
+def test_any_answer_is_the_keys_or_an_error_of_ours(body: object, http_status: int) -> None:
+    for read in (encrypting, decrypting):
+        with suppress(ClientError):
+            assert 2 == len(read(answer(body, http_status)))

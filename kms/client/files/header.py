@@ -26,7 +26,8 @@ KEY_ID_BYTES: Final = 16
 _HEADER_BYTES_MAX: Final = 4 * limits.KIB
 _LENGTH: Final = struct.Struct(">I")
 # Names as ETSI GS QKD 020 bounds them, with room for those of others.
-_Name = Annotated[str, Meta(min_length=1, max_length=256)]
+NAME_CHARACTERS_MAX: Final = 256
+_Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
 
 
 class Cipher(Enum):

@@ -20,10 +20,11 @@ from cryptography.hazmat.primitives.poly1305 import Poly1305
 from nacl import bindings as sodium
 from nacl.exceptions import CryptoError
 
-from kms.client.errors import BadFile
+from kms.client.errors import BadAnswer, BadFile, Malformed
 from kms.client.files.header import (
     INDEX_BYTES,
     KEY_ID_BYTES,
+    NAME_CHARACTERS_MAX,
     Cipher,
     Header,
     encode,
@@ -59,10 +60,15 @@ def seal(
     destination: str,
     progress: Progress,
 ) -> Header:
-    """``out`` holds the contents of ``plain``, for ``destination`` to open. Raises ``BadFile`` and
-    ``ClientError``; keys that were drawn by then are spent."""
+    """``out`` holds the contents of ``plain``, for ``destination`` to open. Raises ``ClientError``;
+    keys that were drawn by then are spent."""
     total = regular_size(plain)
+    for member, name in (("source", source), ("destination", destination)):
+        if not 1 <= len(name) <= NAME_CHARACTERS_MAX:
+            raise Malformed(f"must have 1 to {NAME_CHARACTERS_MAX} characters", member)
     length = _SEGMENT_BYTES if cipher is Cipher.SEALED else keys.pad_bytes(total)
+    if not 1 <= length <= limits.CHUNK_BYTES_MAX:
+        raise BadAnswer(f"the node has keys of {length} bytes: no file holds such")
     drawn = keys.draw(KEY_BYTES)
     try:
         indexed = keys.ksid is not None
