@@ -9,6 +9,7 @@ import attrs
 import pytest
 
 from kms.cli import main
+from kms.shell.counter import Counter
 from tests.processes.network import RealNetwork
 
 REFUSED, NOT_GENUINE = 4, 5
@@ -66,9 +67,8 @@ def test_two_programmers_share_keys_and_a_file_and_an_altered_one_does_not_open(
 def test_a_key_with_an_id_and_a_file_under_one_cross_two_nodes(
     network: RealNetwork, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    demo = json.loads((network.site.directory / "demo.json").read_text())
-    if "etsi014_url" not in demo["nodes"][0]:
-        pytest.skip("these nodes do not serve ETSI 014 yet")
+    if not hasattr(Counter, "enc_keys"):
+        pytest.skip("the nodes' counter does not answer for keys with IDs yet")
     contents, path = secrets.token_bytes(3_000), tmp_path / "plan.pdf"
     path.write_bytes(contents)
     terminal = Terminal(network, capsys)
