@@ -22,7 +22,7 @@ Everything is drawn from the seed and counted in whole milliseconds: the same fi
 import heapq
 import random
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 from uuid import UUID
 
@@ -53,16 +53,24 @@ BURST_CHUNKS: Final = 8
 _REFUSALS: Final = frozenset({Status.INSUFFICIENT_KEY, Status.TIMEOUT})
 
 
+@attrs.frozen(kw_only=True)
+class Wish:
+    """What one application asks for: the stream's QoS, then so many bit/s, some chunks at once."""
+
+    qos: QoS
+    bps: float
+    burst: int = 1
+
+
 @attrs.define
 class Client:
     """One stream's application at its opener's end, and what it met."""
 
     ksid: KSID
     opener: NodeId
-    priority: int
+    wish: Wish
     every_ms: float
     next_ms: float
-    burst: int
     bytes_got: int = 0
     waits_ms: list[int] = attrs.Factory(list)
     refused: int = 0
@@ -73,8 +81,11 @@ class Client:
 class Market(World):
     """The world with a slow wire and applications that ask."""
 
-    def __init__(self, demand: Mapping[int, float], seed: int, min_bps: Mapping[int, int]) -> None:
+    def __init__(self, wishes: Iterable["Wish"], seed: int) -> None:
         super().__init__()
+        self.rate_bps = RATE_BPS
+        """what the devices give from now on"""
+        self._owed_bitms = self.now_ms * RATE_BPS
         self._chance = random.Random(seed)
         self._under_way: list[tuple[int, int, NodeId, PeerFrame]] = []
         self._frames = self._blocks = 0
@@ -86,37 +97,32 @@ class Market(World):
         self.connect()
         # Before the clients come, a second of key: else nothing could be promised.
         self._run_ms(2_000)
-        self.clients = [
-            self._client(priority, share, number, min_bps.get(priority, 0))
-            for priority, share in demand.items()
-            for number in range(STREAMS_PER_CLASS)
-        ]
+        self.clients = [self._client(number, wish) for number, wish in enumerate(wishes)]
 
     def run(self, ms: int) -> None:
         """Warmed up, then counted for so long."""
         self._run_ms(WARM_UP_MS)
+        self.count(ms)
+
+    def count(self, ms: int) -> None:
+        """What the clients meet in the next so many milliseconds counts."""
         self.counts = True
         self._run_ms(ms)
         self.counts = False
 
-    def _client(self, priority: int, share: float, number: int, min_bps: int) -> Client:
+    def _client(self, number: int, wish: "Wish") -> "Client":
         opener, (one, other) = (ALICE, (ANN, BEN)) if number % 2 else (BOB, (BEN, ANN))
-        ksid = KSID(UUID(int=priority << 100 | 0x4000 << 64 | 0x8000 << 48 | number))
-        qos = QoS(
-            key_chunk_size=CHUNK_BYTES, priority=priority, timeout=TIMEOUT_MS, min_bps=min_bps
-        )
+        ksid = KSID(UUID(int=wish.qos.priority << 100 | 0x4000 << 64 | 0x8000 << 48 | number))
         far = BOB if opener == ALICE else ALICE
-        asked = [
-            self.ask(opener, one, OpenConnect(source=one, destination=other, qos=qos, ksid=ksid)),
-            self.ask(far, other, OpenConnect(source=other, destination=one, qos=qos, ksid=ksid)),
-        ]
+        opening = OpenConnect(source=one, destination=other, qos=wish.qos, ksid=ksid)
+        joining = OpenConnect(source=other, destination=one, qos=wish.qos, ksid=ksid)
+        asked = [self.ask(opener, one, opening), self.ask(far, other, joining)]
         self._run_ms(1_000)
         for request, site in zip(asked, (opener, far), strict=True):
             reply = self.sites[site].answers[request]
             assert getattr(reply, "status", None) == Status.SUCCESS, reply
-        burst = BURST_CHUNKS if priority == max(DEMAND) else 1
-        every_ms = burst * CHUNK_BYTES * 8 * 1000 * STREAMS_PER_CLASS / (share * RATE_BPS)
-        return Client(ksid, opener, priority, every_ms, self.now_ms, burst)
+        every_ms = wish.burst * wish.qos.key_chunk_size * 8 * 1000 / wish.bps
+        return Client(ksid, opener, wish, every_ms, self.now_ms)
 
     def _run_ms(self, ms: int) -> None:
         for _ in range(ms // STEP_MS):
@@ -124,7 +130,9 @@ class Market(World):
             if self.now_ms % limits.TICK_MS == 0:
                 for site in self.sites.values():
                     site.inbox.append(Tick())
-            while self._blocks * BLOCK_BYTES * 8 * 1000 < self.now_ms * RATE_BPS:
+            self._owed_bitms += STEP_MS * self.rate_bps
+            while self._owed_bitms > 0:
+                self._owed_bitms -= BLOCK_BYTES * 8 * 1000
                 self._blocks += 1
                 self.block(self._blocks, length=BLOCK_BYTES)
             while self._under_way and self._under_way[0][0] <= self.now_ms:
@@ -133,7 +141,7 @@ class Market(World):
             for client in getattr(self, "clients", ()):
                 while client.next_ms <= self.now_ms:
                     client.next_ms += client.every_ms * self._chance.uniform(0.5, 1.5)
-                    for _ in range(client.burst):
+                    for _ in range(client.wish.burst):
                         self._ask_key(client)
             self.settle()
 
@@ -192,11 +200,11 @@ def shares(
     demand: Mapping[int, float], seconds: int, seed: int, min_bps: Mapping[int, int] | None = None
 ) -> Shares:
     """The figures of so many seconds of virtual time."""
-    market = Market(demand, seed, min_bps or {})
+    market = Market(_wishes(demand, min_bps or {}), seed)
     market.run(seconds * 1000)
     classes: dict[int, list[Client]] = defaultdict(list)
     for client in market.clients:
-        classes[client.priority].append(client)
+        classes[client.wish.qos.priority].append(client)
     got = {p: [client.bytes_got for client in each] for p, each in classes.items()}
     return Shares(
         jain={p: jain(each) for p, each in got.items() if any(each)},
@@ -208,6 +216,23 @@ def shares(
         refused={p: sum(client.refused for client in each) for p, each in classes.items()},
         wrong=[words for client in market.clients for words in client.wrong],
     )
+
+
+def _wishes(demand: Mapping[int, float], min_bps: Mapping[int, int]) -> list[Wish]:
+    return [
+        Wish(
+            qos=QoS(
+                key_chunk_size=CHUNK_BYTES,
+                priority=priority,
+                timeout=TIMEOUT_MS,
+                min_bps=min_bps.get(priority, 0),
+            ),
+            bps=share * RATE_BPS / STREAMS_PER_CLASS,
+            burst=BURST_CHUNKS if priority == max(DEMAND) else 1,
+        )
+        for priority, share in demand.items()
+        for _ in range(STREAMS_PER_CLASS)
+    ]
 
 
 def jain(got: list[int]) -> float:

@@ -1,0 +1,114 @@
+"""What ten streams were promised and what they got, on a link at 120 % of its rate (FR-5).
+
+Theory of operation. Two whole nodes in virtual time (``fairness.Market``). Ten streams of three
+priorities, opened from either end, ask together for 1.2 times what the devices give: each class has
+a promise, one stream in it asks for less than its promise, one is held back by Max_bps. What an
+application got is counted at the opener's end, in each second of the count.
+
+    promised   Min_bps as admitted, and at most Max_bps
+    asked      what the application asked for, bit/s
+    got        what it got on the whole; in its worst and in its best second
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import attrs
+from rich.console import Console
+from rich.table import Table
+
+from kms.domain import limits
+from kms.domain.status import QoS
+from tests.proof.fairness import TIMEOUT_MS, Client, Market, Wish
+
+DEMAND: Final = 1.2
+"""asked for as far as Max_bps allows it, in shares of the link's rate"""
+CHUNK_BYTES: Final = 256
+_KBPS: Final = (
+    # priority, Min_bps, Max_bps, asked
+    (9, 40, 0, 140),
+    (9, 40, 0, 140),
+    (9, 40, 60, 120),
+    (5, 50, 0, 150),
+    (5, 50, 0, 150),
+    (5, 50, 0, 48),
+    (0, 30, 0, 140),
+    (0, 30, 0, 140),
+    (0, 30, 0, 140),
+    (0, 0, 0, 92),
+)
+WISHES: Final = tuple(
+    Wish(
+        qos=QoS(
+            key_chunk_size=CHUNK_BYTES,
+            priority=priority,
+            min_bps=min_kbps * 1000,
+            max_bps=max_kbps * 1000,
+            timeout=TIMEOUT_MS,
+        ),
+        bps=asked_kbps * 1000,
+    )
+    for priority, min_kbps, max_kbps, asked_kbps in _KBPS
+)
+
+
+@attrs.frozen(kw_only=True)
+class Got:
+    """One stream's contract and what came of it, bit/s."""
+
+    wish: Wish
+    bps: float
+    worst_bps: float
+    best_bps: float
+    p99_ms: float
+
+    @property
+    def due_bps(self) -> float:
+        """What it has a right to: its promise, or what it asked for if that is less."""
+        return min(self.wish.qos.min_bps, self.wish.bps)
+
+
+def promised_and_got(
+    seconds: int, seed: int, wishes: Iterable[Wish] = WISHES
+) -> tuple[list[Got], Market]:
+    """Each stream's figures over so many seconds of virtual time."""
+    market = Market(wishes, seed)
+    market.run(0)
+    seen: list[list[int]] = [[] for _ in market.clients]
+    for _ in range(seconds):
+        before = [client.bytes_got for client in market.clients]
+        market.count(1_000)
+        for each, client, then in zip(seen, market.clients, before, strict=True):
+            each.append(8 * (client.bytes_got - then))
+    return [_got(*each) for each in zip(market.clients, seen, strict=True)], market
+
+
+def _got(client: Client, by_second: list[int]) -> Got:
+    waits = sorted(client.waits_ms) or [0]
+    return Got(
+        wish=client.wish,
+        bps=sum(by_second) / len(by_second),
+        worst_bps=min(by_second),
+        best_bps=max(by_second),
+        p99_ms=waits[len(waits) * 99 // 100],
+    )
+
+
+def table(got: Iterable[Got]) -> Table:
+    """Promised against got, for a person."""
+    drawn = Table("priority", title="kbit/s at 120 % of the link's rate", title_justify="left")
+    for column in ("Min_bps", "Max_bps", "asked", "got", "worst s", "best s", "99 % within"):
+        drawn.add_column(column, justify="right")
+    for each in got:
+        figures = (each.wish.qos.min_bps, each.wish.qos.max_bps, each.wish.bps)
+        figures += (each.bps, each.worst_bps, each.best_bps)
+        drawn.add_row(
+            str(each.wish.qos.priority),
+            *(f"{figure / 1000:.1f}" for figure in figures),
+            f"{each.p99_ms:.0f} ms",
+        )
+    return drawn
+
+
+if __name__ == "__main__":
+    Console(width=limits.KIB // 8).print(table(promised_and_got(60, 1)[0]))
