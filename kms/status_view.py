@@ -115,12 +115,15 @@ def _streams(status: NodeStatus) -> Table:
     if len(status.streams) < status.streams_open:
         title += f", {len(status.streams)} shown"
     table = _table(title, "KSID", "local", "remote", "link", "state")
-    for column in ("designated", "ready", "delivered", "waiting"):
+    for column in ("designated", "ready", "delivered", "waiting", "promised", "got", "delay"):
         table.add_column(column, justify="right")
     for stream in status.streams:
         names = (str(stream.ksid), stream.local, stream.remote, stream.link, stream.state)
         figures = (stream.next_index, stream.ready, stream.delivered, stream.waiting)
-        table.add_row(*map(escape, names), *map(str, figures))
+        promised = rate(stream.promised_bps) if stream.promised_bps else ""
+        service = stream.service
+        got = (rate(service.throughput_bps), f"{service.delay_ms_mean:.1f} ms") if service else ()
+        table.add_row(*map(escape, names), *map(str, figures), promised, *got)
     return table
 
 

@@ -22,6 +22,8 @@ from kms.domain.speech import Speech
 from kms.domain.status import Status
 from kms.domain.stream import Stream, StreamState
 
+DELIVERED = "delivered"
+"""why a chunk that its application has is gone"""
 UNKNOWN = "no stream of this application has this Key_stream_ID"
 
 
@@ -135,7 +137,10 @@ class Ending:
             now.mono_ms - stream.touched_mono_ms >= stream.ttl_ms
             or now.wall_ms - stream.touched_wall_ms >= stream.ttl_ms
         )
-        if idle and stream.record.local_closed:
+        if idle and stream.gets:
+            # It waits for key, perhaps longer than its TTL: looked at when nobody waits any more.
+            self._register.due.set(("stream", stream), now.mono_ms + limits.WIPE_AFTER_MS)
+        elif idle and stream.record.local_closed:
             # The other side never said that it closed; its own TTL ends it there.
             self.remote_closed(stream, "the TTL ended after this side closed", out)
         elif idle:
@@ -164,7 +169,7 @@ class Ending:
             spans = stream.runs.settled(stream.unit_chunks)
         for span in spans:
             stream.runs.move(
-                span, KeyEvent.DEACTIVATE, KeyEvent.DESTROY, now=out.now, reason="delivered"
+                span, KeyEvent.DEACTIVATE, KeyEvent.DESTROY, now=out.now, reason=DELIVERED
             )
             self._register.wipe(stream, span, out)
             self._register.touch(stream)

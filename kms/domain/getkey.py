@@ -8,10 +8,10 @@ there it waits a moment only, then says 3: news of the peer may be under way fro
 """
 
 from kms.domain import limits
-from kms.domain.close import UNKNOWN, Ending
+from kms.domain.close import DELIVERED, UNKNOWN, Ending
 from kms.domain.effects import Answer, DeliverKey
 from kms.domain.events import Asked
-from kms.domain.keyruns import Run, Span
+from kms.domain.keyruns import SEVERAL, Run, Span
 from kms.domain.lifecycle import KeyEvent, KeyState
 from kms.domain.metadata import METADATA_BYTES_MAX, describe
 from kms.domain.names import LinkId
@@ -49,6 +49,7 @@ class Reading:
         if stream is None or not self._reads(stream, event):
             self._refuse(event, Status.PEER_NOT_CONNECTED, UNKNOWN, out)
             return
+        self._seen(stream, out)
         most = request.chunk_bytes_max
         if most is not None and stream.chunk_bytes > most:
             message = f"this interface carries {most} octets, a chunk has {stream.chunk_bytes}"
@@ -63,6 +64,7 @@ class Reading:
             ksid=request.ksid,
             request=request,
             deadline_ms=out.now.mono_ms + patience_ms,
+            asked_ms=out.now.mono_ms,
             spare_ms=timeout_ms - patience_ms,
         )
         # Those who came first are served first; an index of one's own overtakes nobody.
@@ -114,15 +116,27 @@ class Reading:
         if waiting.spare_ms:
             self._register.extend(waiting)
             return
+        self._seen(stream, out)
+        stream.meter.lost()
+        self._register.service(stream.record.link).meter.lost()
         channel = self._register.channel(stream)
         status, message = Status.TIMEOUT, "no key within the agreed Timeout"
         if channel is None or not channel.up:
             message += ": the link is down"
         elif channel.alarmed:
             status, message = Status.INSUFFICIENT_KEY, f"no key is served: {channel.alarmed}"
+        elif stream.pace.held_until_ms(out.now.mono_ms) is not None:
+            message += ": Max_bps is reached"
         elif channel.level() < stream.chunk_bytes:
             status, message = Status.INSUFFICIENT_KEY, "the link has no key left"
         self._register.answer(waiting, KeyReply(status=status, message=message), out)
+
+    def _seen(self, stream: Stream, out: Outbox) -> None:
+        """TTL is for applications that crashed: one that asks has not, whatever it is answered."""
+        before = stream.record
+        stream.touch(out.now)
+        if stream.record is not before:
+            self._register.touch(stream)
 
     def _reads(self, stream: Stream, event: Asked) -> bool:
         record, caller = stream.record, event.caller
@@ -137,6 +151,9 @@ class Reading:
         """Whether the request is answered."""
         index, lacking = self._find(stream, request)
         if lacking:
+            if index is not None and self._was_lost(stream, index):
+                stream.meter.erred()
+                self._register.service(stream.record.link).meter.erred()
             self._register.answer(
                 waiting,
                 KeyReply(status=Status.INSUFFICIENT_KEY, message=lacking, index=index or 0),
@@ -154,8 +171,19 @@ class Reading:
         if run.expired(out.now):
             self._ending.expire(stream, out)
             return self._serve(stream, waiting, request, out)
+        held_until_ms = stream.pace.held_until_ms(out.now.mono_ms)
+        if held_until_ms is not None:
+            self._register.due.set(("gate", stream), held_until_ms)
+            return False
         self._deliver(stream, waiting, request, index, run, out)
         return True
+
+    def _was_lost(self, stream: Stream, index: int) -> bool:
+        """Whether this end had, or should have had, the chunk and did not deliver it."""
+        run = stream.runs.at(index)
+        if run is None or run.state in (KeyState.ACTIVE, KeyState.DEACTIVATED):
+            return False
+        return run.state is not KeyState.PRE_ACTIVATION and run.reason not in (DELIVERED, SEVERAL)
 
     def _find(self, stream: Stream, request: GetKey) -> tuple[int | None, str]:
         """The index to deliver now, or None to wait; why not, if never."""
@@ -211,8 +239,11 @@ class Reading:
         assert run.material is not None, "a chunk that waits lies somewhere"
         span = Span(first=index, count=1, material=run.material, material_first=run.material_first)
         stamp = now.mono_ms // limits.WIPE_STEP_MS + 1
-        stream.runs.move(span, KeyEvent.DELIVER, now=now, reason="delivered", stamp=stamp)
+        stream.runs.move(span, KeyEvent.DELIVER, now=now, reason=DELIVERED, stamp=stamp)
         stream.pace.delivered(now.mono_ms)
+        delay_ms = now.mono_ms - waiting.asked_ms
+        stream.meter.delivered(now.mono_ms, delay_ms, size)
+        self._register.service(record.link).delivered(now.mono_ms, delay_ms, size)
         stream.delivered += 1
         stream.touch(now)
         self._register.touch(stream)

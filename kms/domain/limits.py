@@ -140,6 +140,36 @@ ADMIT_LEVEL_S: Final = 600
 # Share of what is left that a refusal proposes: stock and rate move before the next question, and
 # the other end, which judges too, measures its own.
 PROPOSE_PERCENT: Final = 75
+# What a designation costs beside its key, in both pads together: its frame (71 bytes), and the
+# other end's acknowledgement in one (70).
+DESIGNATION_OVERHEAD_BYTES: Final = 144
+# Promised key is made in parts of so long: at 10 kbit/s and more a designation then costs less than
+# a quarter of what it names, and a second of Min_bps lies ready meanwhile.
+PROMISE_TURN_MS: Final = 500
+# What a stream that lacks key was promised and did not get is owed it for so long: a link of a few
+# kbit/s agrees on a block every half minute.
+PROMISE_OWED_MS: Final = 60_000
+# Excess is not drawn from the last seconds of what a link has promised: else who is promised key
+# would wait for each next block.
+PROMISE_KEEP_S: Final = 2
+# A chunk that a link has not, but makes within this time, keeps those behind it waiting: less than
+# a Timeout. Larger ones wait until nobody else asks, or until Min_bps promises them.
+LARGE_CHUNK_WAIT_S: Final = 2
+# With Max_bps, chunks up to so much of it are delivered at once: a tick, so that small chunks need
+# no timer each.
+DELIVERY_BURST_MS: Final = 100
+# Priorities of one link whose state the pacer keeps; an application may name any number.
+PRIORITIES_MAX: Final = 256
+# Streams that are looked at, of those that are owed promised key for longest, to see who waits.
+OWED_LOOKS_MAX: Final = 64
+# Promised key comes late when somebody has waited for it this long: four of its turns.
+QOS_LATE_MS: Final = 2_000
+# Late key, or a rate below what was promised, for so long is an alarm: no passing pause.
+QOS_SHORT_S: Final = 5
+# The alarm ends when the promises were kept for so long.
+QOS_KEPT_S: Final = 30
+# It ends at a little more than it begins at, or it would come and go: share of the rate.
+QOS_KEPT_PERCENT: Final = 95
 # One designation names at most this many chunks.
 DESIGNATION_CHUNKS_MAX: Final = 65_536
 # Largest index (ETSI GS QKD 004 table 1: uint32).

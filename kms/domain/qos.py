@@ -5,9 +5,13 @@ every binding). A refusal is status 7 and carries a QoS near it that the same li
 room for what changes until the application asks again. Filling the streams at the promised rates
 is ``supply``.
 
+Jitter is what the rate of delivery may differ, in any second, from Min_bps below and from Max_bps
+above, for an application that asks steadily. Less than one chunk is refused; 0 leaves it to the
+KMS: ``DELIVERY_BURST_MS`` of Max_bps, and a chunk.
+
 Theory of operation: what a link can still promise is ``ADMIT_PERCENT`` of the rate at which key is
-agreed, plus its stock spread over ``ADMIT_LEVEL_S``, less the Min_bps of the streams admitted. The
-opener's node judges; so does the link's leader when the opening comes from the other end, so that
+agreed, plus its stock spread over ``ADMIT_LEVEL_S``, less what the Min_bps of the streams admitted
+cost: the key, and the designations that it takes. The opener's node judges; so does the link's leader when the opening comes from the other end, so that
 two openings at once cannot both take the last of the rate.
 """
 
@@ -19,6 +23,10 @@ from kms.domain.metadata import JSON
 from kms.domain.status import QoS
 
 _U32_MAX = 2**32 - 1
+_NO_END = 2**64
+_DESIGNATION_BITS = limits.DESIGNATION_OVERHEAD_BYTES * 8
+# A turn is a whole number of chunks, so it may be as short as half of what is aimed at.
+_TURNS_PER_S_MAX = 2 * 1000 // limits.PROMISE_TURN_MS
 
 
 @attrs.frozen(kw_only=True)
@@ -31,9 +39,28 @@ class Judgement:
 
 def spare_bps(channel: Channel, promised_bps: int) -> int:
     """What the link can promise on top of ``promised_bps``, bit/s."""
-    made = channel.rate_bps() * limits.ADMIT_PERCENT / 100
+    return max(0, capacity_bps(channel, limits.ADMIT_PERCENT) - promised_bps)
+
+
+def capacity_bps(channel: Channel, percent: int) -> int:
+    """What the link can promise in all, bit/s, with so much of its rate."""
+    made = channel.rate_bps() * percent / 100
     kept = channel.level() * 8 / limits.ADMIT_LEVEL_S
-    return max(0, int(made + kept) - promised_bps)
+    return int(made + kept)
+
+
+def cost_bps(qos: QoS) -> int:
+    """What keeping Min_bps takes of the link's rate, bit/s, designations included."""
+    named = min(qos.min_bps, _TURNS_PER_S_MAX * qos.key_chunk_size * 8)
+    return qos.min_bps - (-named * _DESIGNATION_BITS // (qos.key_chunk_size * 8))
+
+
+def min_bps_for(chunk_bytes: int, spare: int) -> int:
+    """The largest Min_bps, or nearly, that ``spare`` pays for."""
+    bits, most = chunk_bytes * 8, _TURNS_PER_S_MAX * _DESIGNATION_BITS
+    if spare >= _TURNS_PER_S_MAX * bits + most:
+        return spare - most
+    return spare * bits // (bits + _DESIGNATION_BITS)
 
 
 def judge(asked: QoS, spare: int, permitted_bps: int | None = None) -> Judgement:
@@ -65,9 +92,14 @@ def judge(asked: QoS, spare: int, permitted_bps: int | None = None) -> Judgement
     if permitted_bps is not None and min_bps > permitted_bps:
         refused.append(f"policy permits {permitted_bps} bit/s")
         min_bps = permitted_bps
-    if min_bps > spare:
-        refused.append(f"the link can promise {spare} bit/s more")
-        min_bps = spare * limits.PROPOSE_PERCENT // 100
+    if jitter and jitter < chunk * 8 and (min_bps or max_bps):
+        # Key comes in whole chunks: any second may have one more or less than its share.
+        refused.append(f"Jitter is at least {chunk * 8}, one chunk a second")
+        jitter = chunk * 8
+    settled = attrs.evolve(asked, key_chunk_size=chunk, min_bps=min_bps)
+    if min_bps and cost_bps(settled) > spare:
+        refused.append(too_much(settled, spare))
+        min_bps = min(min_bps, min_bps_for(chunk, spare * limits.PROPOSE_PERCENT // 100))
     # A first octet of 0 is the binary way to say "no metadata" (table 2).
     mimetype = "" if asked.metadata_mimetype[:1] == "\0" else asked.metadata_mimetype
     if mimetype and mimetype.lower() != JSON:
@@ -86,6 +118,16 @@ def judge(asked: QoS, spare: int, permitted_bps: int | None = None) -> Judgement
     return Judgement(qos=qos, refused="; ".join(refused))
 
 
+def too_much(qos: QoS, spare: int) -> str:
+    """Why Min_bps is refused, for the application."""
+    return (
+        f"the link can promise {min_bps_for(qos.key_chunk_size, spare)} bit/s more"
+        f" in chunks of {qos.key_chunk_size} bytes"
+    )
+
+
 def is_settled(qos: QoS) -> bool:
     """Whether a node that follows ``judge`` could have settled on this, rates aside."""
-    return judge(qos, _U32_MAX) == Judgement(qos=qos, refused="")
+    # Jitter is between the application and the node that admitted it.
+    rest = attrs.evolve(qos, jitter=0)
+    return 0 <= qos.jitter <= _U32_MAX and judge(rest, _NO_END) == Judgement(qos=rest, refused="")

@@ -21,12 +21,14 @@ from kms.domain.moment import Moment
 from kms.domain.names import KSID, LinkId, NodeId, SAEId, peer_of
 from kms.domain.outbox import Outbox
 from kms.domain.policy import Policy, Rule
+from kms.domain.qos import cost_bps
 from kms.domain.records import KeyRunRecord, StreamRecord
 from kms.domain.requests import GetKey, Reply
+from kms.domain.service import LinkService
 from kms.domain.stream import Stream, Waiting
 
 Timer = tuple[str, Stream | Waiting]
-"""("stream", stream), ("pace", stream) or ("request", who waits)"""
+"""("stream", stream), ("pace", stream), ("gate", stream) or ("request", who waits)"""
 
 
 @attrs.frozen
@@ -57,6 +59,8 @@ class Register:
         self.of_application: Counter[SAEId] = Counter()
         self.waiting_of: Counter[SAEId] = Counter()
         self.promised_bps: Counter[LinkId] = Counter()
+        """what the Min_bps of all streams costs, designations included"""
+        self._services: dict[LinkId, LinkService] = {}
         self.waiting: dict[int, Waiting] = {}
         self.due: Due[Timer] = Due()
         self.now: Moment | None = None
@@ -153,9 +157,17 @@ class Register:
         """The stream's link, if the node still has it."""
         return self.channels.get(stream.record.link)
 
+    def service(self, link: LinkId) -> LinkService:
+        """How well the link's streams are served; links come from the configuration."""
+        service = self._services.get(link)
+        if service is None:
+            assert self.now is not None, "asked in an event"
+            service = self._services[link] = LinkService(self.now.mono_ms)
+        return service
+
     def set_qos(self, stream: Stream, record: StreamRecord) -> None:
         """The record with another QoS."""
-        self.promised_bps[record.link] += record.qos.min_bps - stream.record.qos.min_bps
+        self.promised_bps[record.link] += cost_bps(record.qos) - cost_bps(stream.record.qos)
         stream.record = record
         self.cap(stream, self.rule_of(record))
 
@@ -264,7 +276,11 @@ class Register:
         self.streams[record.ksid] = stream
         self.on_link.setdefault(record.link, {})[record.ksid] = None
         self.of_application[record.local] += 1
-        self.promised_bps[record.link] += record.qos.min_bps
+        self.promised_bps[record.link] += cost_bps(record.qos)
+        assert self.now is not None, "a stream begins in an event"
+        outages = self.service(record.link).outages
+        stream.meter.outages_base = outages.count
+        stream.meter.outage_base_ms = outages.total_ms(self.now.mono_ms)
         self.cap(stream, self.rule_of(record))
 
     def _unindex(self, stream: Stream) -> None:
@@ -276,10 +292,11 @@ class Register:
         self.of_application[record.local] -= 1
         if not self.of_application[record.local]:
             del self.of_application[record.local]
-        self.promised_bps[record.link] -= record.qos.min_bps
+        self.promised_bps[record.link] -= cost_bps(record.qos)
         self.caps.drop(record.ksid)
         self.due.clear(("stream", stream))
         self.due.clear(("pace", stream))
+        self.due.clear(("gate", stream))
         self._dirty.pop(stream, None)
 
     def _look_at_tombstones(self) -> None:

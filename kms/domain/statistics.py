@@ -44,6 +44,62 @@ class PadStatus:
 
 
 @attrs.frozen(kw_only=True)
+class LatencyStatus:
+    """How long something took: counts per bound, not cumulative, the last one for the rest."""
+
+    bounds_ms: tuple[float, ...]
+    counts: tuple[int, ...]
+    sum_ms: float
+
+    @property
+    def count(self) -> int:
+        return sum(self.counts)
+
+    def quantile_ms(self, share: float) -> float | None:
+        """The bound below which ``share`` of the observations lie; None without any, infinity
+        when it is above the last bound."""
+        assert 0 < share <= 1, "share"
+        wanted, seen = share * self.count, 0
+        if not self.count:
+            return None
+        for bound, count in zip((*self.bounds_ms, float("inf")), self.counts, strict=True):
+            seen += count
+            if seen >= wanted:
+                return bound
+        raise AssertionError("the counts do not add up")
+
+
+@attrs.frozen(kw_only=True)
+class ServiceStatus:
+    """The parameters of ITU-T Y.3807, of one stream or of all on a link, at this end and since the
+    start of the process. Requests that are the application's own mistake count in none of them."""
+
+    throughput_bps: float = 0.0
+    """key delivered, bit/s, averaged over the last half or whole minute"""
+    keys_total: int = 0
+    """chunks delivered"""
+    bytes_total: int = 0
+    delay_ms_mean: float = 0.0
+    """response delay (KKRD): from the request's batch to the answer's, disk and transport apart"""
+    delay_ms_max: int = 0
+    variation_ms: float = 0.0
+    """KKRDV: mean difference of neighbouring delays, the last sixteen or so (as in RFC 3550)"""
+    errors_total: int = 0
+    """chunks asked for that this end has lost, though the peer may have had them"""
+    error_ratio: float = 0.0
+    """KKDER: of all chunks that were due"""
+    losses_total: int = 0
+    """requests that got no key within their Timeout"""
+    loss_ratio: float = 0.0
+    """KKDLR"""
+    availability: float = 1.0
+    """share of the time in which the link was up and under no alarm"""
+    outages_total: int = 0
+    outage_ms_max: int = 0
+    """the longest service restoration time of the link in this process"""
+
+
+@attrs.frozen(kw_only=True)
 class LinkStatus:
     """One link, as this end sees it."""
 
@@ -84,6 +140,12 @@ class LinkStatus:
     bytes_in_total: int = 0
     bytes_out_total: int = 0
     refused_connections_total: int = 0
+    promised_bps: int = 0
+    """what the Min_bps of the link's streams costs, bit/s, designations included"""
+    service: ServiceStatus | None = None
+    """of all its streams"""
+    delays: LatencyStatus | None = None
+    """their response delays (KKRD)"""
 
 
 @attrs.frozen(kw_only=True)
@@ -108,6 +170,10 @@ class StreamStatus:
     """Min_bps as admitted"""
     got_bps: int = 0
     """what was delivered here in the last whole second"""
+    max_bps: int = 0
+    """Max_bps as admitted; 0: none"""
+    priority: int = 0
+    service: ServiceStatus | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -146,32 +212,6 @@ class AlarmStatus:
     detail: str
     since_ms: int
     """wall clock, for a person"""
-
-
-@attrs.frozen(kw_only=True)
-class LatencyStatus:
-    """How long something took: counts per bound, not cumulative, the last one for the rest."""
-
-    bounds_ms: tuple[float, ...]
-    counts: tuple[int, ...]
-    sum_ms: float
-
-    @property
-    def count(self) -> int:
-        return sum(self.counts)
-
-    def quantile_ms(self, share: float) -> float | None:
-        """The bound below which ``share`` of the observations lie; None without any, infinity
-        when it is above the last bound."""
-        assert 0 < share <= 1, "share"
-        wanted, seen = share * self.count, 0
-        if not self.count:
-            return None
-        for bound, count in zip((*self.bounds_ms, float("inf")), self.counts, strict=True):
-            seen += count
-            if seen >= wanted:
-                return bound
-        raise AssertionError("the counts do not add up")
 
 
 @attrs.frozen(kw_only=True)

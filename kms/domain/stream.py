@@ -19,6 +19,7 @@ from kms.domain.names import KSID, NodeId, SAEId, leader_of
 from kms.domain.pace import Pace
 from kms.domain.records import StreamRecord
 from kms.domain.requests import GetKey, OpenConnect
+from kms.domain.service import Outages, ServiceMeter
 from kms.domain.statistics import StreamStatus
 
 
@@ -41,6 +42,8 @@ class Waiting:
     ksid: KSID
     request: OpenConnect | GetKey
     deadline_ms: int
+    asked_ms: int = 0
+    """on the same clock"""
     spare_ms: int = 0
     """what is added to the deadline once the peer application is there"""
     hung_up: bool = False
@@ -57,6 +60,7 @@ class Stream:
         "gets",
         "heard_index",
         "ksid",
+        "meter",
         "openings",
         "pace",
         "record",
@@ -93,6 +97,7 @@ class Stream:
         self.wanted_said = 0
         self.pace = Pace(record.qos, now.mono_ms)
         self.delivered = 0
+        self.meter = ServiceMeter(now.mono_ms)
         self.wipe_by_ms: int | None = None
         idle_ms = min(max(0, now.wall_ms - record.touched_ms), record.qos.ttl * 1000)
         self.touched_mono_ms = now.mono_ms - idle_ms
@@ -154,10 +159,13 @@ class Stream:
         return max(0, beyond, unread - self.runs.ready)
 
     def repace(self, now: Moment) -> None:
-        """The pace is that of the QoS that stands now."""
-        queued = self.pace.queued
-        self.pace = Pace(self.record.qos, now.mono_ms)
-        self.pace.queued = queued
+        """The pace is that of the QoS that stands now. With the same one it runs on: reconnecting
+        gives nobody another second of Max_bps."""
+        self.pace.wanted = 0
+        if self.pace.qos != self.record.qos:
+            queued = self.pace.queued
+            self.pace = Pace(self.record.qos, now.mono_ms)
+            self.pace.queued = queued
 
     def touch(self, now: Moment) -> None:
         """The application was there. The record says so to a sixteenth of the TTL: a delivery must
@@ -166,7 +174,8 @@ class Stream:
         if not 0 <= now.wall_ms - self.record.touched_ms < self.ttl_ms // 16:
             self.record = attrs.evolve(self.record, touched_ms=now.wall_ms)
 
-    def statistics(self, now: Moment) -> StreamStatus:
+    def statistics(self, now: Moment, outages: Outages) -> StreamStatus:
+        """``outages``: the link's."""
         return StreamStatus(
             ksid=self.ksid,
             link=self.record.link,
@@ -179,4 +188,7 @@ class Stream:
             waiting=len(self.gets) + len(self.openings),
             promised_bps=self.record.qos.min_bps,
             got_bps=self.pace.rate(now.mono_ms) * self.chunk_bytes * 8,
+            max_bps=self.record.qos.max_bps,
+            priority=self.record.qos.priority,
+            service=self.meter.statistics(now.mono_ms, outages),
         )

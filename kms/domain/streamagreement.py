@@ -19,7 +19,7 @@ from kms.domain.keyruns import KeyRuns
 from kms.domain.names import KSID, LinkId, leader_of, sae_id
 from kms.domain.open import Opening
 from kms.domain.outbox import Outbox
-from kms.domain.qos import is_settled, spare_bps
+from kms.domain.qos import cost_bps, is_settled, spare_bps, too_much
 from kms.domain.records import StreamRecord
 from kms.domain.register import Register
 from kms.domain.secret import Secret
@@ -150,8 +150,8 @@ class StreamAgreement:
         leads = leader_of(link) == register.node
         if leads and channel is not None and new:
             spare = spare_bps(channel, register.promised_bps[link])
-            if qos.min_bps > spare:
-                return Status.QOS_NOT_MET, f"the link can promise {spare} bit/s more"
+            if qos.min_bps and cost_bps(qos) > spare:
+                return Status.QOS_NOT_MET, too_much(qos, spare)
         return Status.SUCCESS, ""
 
     def _take_on(

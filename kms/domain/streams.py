@@ -9,6 +9,7 @@ The parts, each with its reason on top of its file:
     streamagreement        one stream at two ends: what is heard from the other
     comparison, speech     what two ends that compare come to; what is said
     supply, pace, qos      the QoS provider: admission, goals, whose turn it is
+    qoswatch, service      whether promises are kept; the meters of ITU-T Y.3807
     stream, keyruns        one stream; its chunks and their life-cycle states
     register, due          what can be looked up; what happens when
 """
@@ -26,12 +27,13 @@ from kms.domain.names import LinkId, NodeId, SAEId, link_id
 from kms.domain.open import Opening
 from kms.domain.outbox import Outbox
 from kms.domain.policy import Rule
+from kms.domain.qoswatch import QoSWatch
 from kms.domain.records import KeyRunRecord, StreamRecord
 from kms.domain.register import Register
 from kms.domain.requests import Close, GetKey, OpenConnect
 from kms.domain.secret import Secret
 from kms.domain.speech import Speech
-from kms.domain.statistics import StreamStatus
+from kms.domain.statistics import LatencyStatus, ServiceStatus, StreamStatus
 from kms.domain.stream import Waiting
 from kms.domain.streamagreement import StreamAgreement
 from kms.domain.supply import Supply
@@ -51,6 +53,7 @@ class Streams:
         self._register = Register(node, records, channels)
         self._speech = Speech(self._register)
         self._supply = Supply(self._register)
+        self._watch = QoSWatch(self._register, self._supply)
         self._ending = Ending(self._register, self._speech)
         self._reading = Reading(self._register, self._speech, self._supply, self._ending)
         self._opening = Opening(self._register, self._speech, self._supply, self._ending)
@@ -118,11 +121,14 @@ class Streams:
                 self._timed_out(whose, out)
             elif kind == "pace":
                 self._supply.paced(whose, out.now.mono_ms)
+            elif kind == "gate":
+                self._reading.serve(whose, out)
             else:
                 self._ending.attend(whose, out)
                 if whose.ksid in register.streams:
                     self._reading.serve(whose, out)
         register.forget_tombstones(out)
+        self._watch.look(out)
         register.flush(out)
 
     def deadline_ms(self) -> int | None:
@@ -194,7 +200,20 @@ class Streams:
         if now is None:
             return ()
         some = islice(self._register.streams.values(), most)
-        return tuple(stream.statistics(now) for stream in some)
+        return tuple(
+            stream.statistics(now, self._register.service(stream.record.link).outages)
+            for stream in some
+        )
+
+    def service(self, link: LinkId) -> tuple[int, ServiceStatus | None, LatencyStatus | None]:
+        """What is promised on the link, bit/s with designations, and how its streams are served;
+        nothing before the first event."""
+        now = self._register.now
+        if now is None:
+            return 0, None, None
+        service = self._register.service(link)
+        promised_bps = self._register.promised_bps[link]
+        return promised_bps, service.statistics(now.mono_ms), service.delays.statistics()
 
     def _begin(self, out: Outbox) -> None:
         if self._register.now is not out.now and self._register.at(out.now):

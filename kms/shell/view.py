@@ -90,7 +90,7 @@ class RunningView:
         """The whole node, now."""
         node = self._pump.node
         peers = {each.link: each for each in self._peers.statistics()}
-        links = tuple(_link(link, peers.get(name)) for name, link in node.links.items())
+        links = tuple(_link(link, peers.get(name), node) for name, link in node.links.items())
         devices = tuple(self._device_statuses())
         why = tuple(_why(links, devices))
         standing = _standing(node)
@@ -163,8 +163,9 @@ def _standing(node: Node) -> StandingStatus | None:
     )
 
 
-def _link(link: Link, peer: PeerStatistics | None) -> LinkStatus:
+def _link(link: Link, peer: PeerStatistics | None, node: Node) -> LinkStatus:
     memory, agreement = link.memory, link.agreement
+    promised_bps, service, delays = node.streams.service(link.link)
     return LinkStatus(
         link=link.link,
         peer=link.peer,
@@ -190,6 +191,9 @@ def _link(link: Link, peer: PeerStatistics | None) -> LinkStatus:
         bytes_in_total=peer.bytes_in if peer else 0,
         bytes_out_total=peer.bytes_out if peer else 0,
         refused_connections_total=peer.refused if peer else 0,
+        promised_bps=promised_bps,
+        service=service,
+        delays=delays,
     )
 
 

@@ -396,7 +396,7 @@ def test_what_is_said_about_another_links_stream_changes_nothing() -> None:
 
 
 def test_max_bps_and_other_limits_travel_with_the_announcement() -> None:
-    pair = Pair().established(QoS(max_bps=8_000, min_bps=800, jitter=3, priority=9, ttl=50))
+    pair = Pair().established(QoS(max_bps=8_000, min_bps=800, jitter=300, priority=9, ttl=50))
 
     assert pair.b.stream().qos == pair.a.stream().qos
     assert pair.b.stream().qos.priority == 9

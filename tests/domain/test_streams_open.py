@@ -7,6 +7,7 @@ from kms.domain import limits
 from kms.domain.effects import Refuse
 from kms.domain.events import NetworkChanged
 from kms.domain.policy import Policy
+from kms.domain.qos import min_bps_for
 from kms.domain.records import StreamRecord
 from kms.domain.requests import OpenConnect, OpenReply
 from kms.domain.status import QoS, Status
@@ -304,8 +305,9 @@ def test_a_min_bps_that_does_not_fit_is_counter_proposed_and_the_proposal_is_adm
 
     answer = reply(pair.a, number)
     assert answer.status is Status.QOS_NOT_MET
-    # Some of the 900,000 that are left: the link may hold less when the application asks again.
-    assert answer.qos.min_bps == 900_000 * limits.PROPOSE_PERCENT // 100
+    # Some of the 900,000 that are left, designations paid: the link may hold less when the
+    # application asks again.
+    assert answer.qos.min_bps == min_bps_for(32, 900_000 * limits.PROPOSE_PERCENT // 100)
 
     again = pair.open(A, ANN, qos=answer.qos)
     pair.settle()

@@ -14,10 +14,12 @@ from kms.domain.events import NetworkChanged
 from kms.domain.moment import Moment
 from kms.domain.names import KSID, NodeId
 from kms.domain.outbox import Outbox
+from kms.domain.qos import cost_bps
 from kms.domain.records import StreamRecord
 from kms.domain.requests import GetKey
 from kms.domain.status import QoS, Status
 from kms.domain.stream import Stream, Waiting
+from kms.domain.supply import ENTRIES_FREE
 from kms.domain.wire import Announce, Mark, Marked, Message
 from tests.domain.streams_play import (
     ANN,
@@ -339,18 +341,78 @@ def test_tombstones_past_their_time_go_a_bounded_number_at_a_time(
 
 
 def test_a_stream_in_line_stands_there_once_and_its_old_place_is_passed_over() -> None:
-    pair = Pair().established(QoS(key_chunk_size=32, max_bps=2560))
+    pair = Pair().established(QoS(key_chunk_size=32, min_bps=512))
+    pair.a.channel.window = 0
     supply, stream = pair.a.streams._supply, stream_at(pair.a)
-    stream.pace.queued = 0
-    supply._stand_in_line(stream, pair.now.mono_ms)
+    stream.pace.made(2)
+    for _ in range(4):
+        pair.get(A)
     first = stream.pace.queued
+    pair.now = Moment(mono_ms=pair.now.mono_ms + 1_000, wall_ms=pair.now.wall_ms + 1_000)
     supply.paced(stream, pair.now.mono_ms)
+    pair.a.channel.window = 1024
 
     assert stream.pace.queued > first > 0
     assert len(supply._queues[LINK]) >= 2
     supply.fill(out_of(pair))
     assert stream.pace.queued == 0
     assert LINK not in supply._queues
+
+
+def test_a_queue_that_is_never_served_holds_each_stream_a_few_times_at_the_most() -> None:
+    """Whoever rises in rank leaves an old entry behind: they do not pile up on a dry link."""
+    pair = Pair().established(QoS(key_chunk_size=32, min_bps=25_600))
+    supply, stream = pair.a.streams._supply, stream_at(pair.a)
+    pair.a.channel.window = 0
+    for _ in range(1_000):
+        supply._stand_in_line(stream, pair.now.mono_ms)
+
+    assert len(supply._queues[LINK]) <= ENTRIES_FREE + 1
+
+
+def test_excess_leaves_a_link_the_last_seconds_of_what_is_promised() -> None:
+    pair = Pair().established(QoS(key_chunk_size=32, min_bps=80_000))
+    opening = pair.open(A, ANN, qos=QoS(key_chunk_size=1024, priority=9))
+    pair.settle()
+    other = pair.a.answers[opening].ksid  # type: ignore[union-attr]
+    pair.open(B, BEN, other)
+    pair.settle()
+    kept = cost_bps(stream_at(pair.a).record.qos) * limits.PROMISE_KEEP_S // 8
+    pair.a.channel.stock = kept + 2_500
+    for _ in range(60):
+        pair.get(A, ksid=other)
+    excess = pair.a.channel.stock
+    for _ in range(2_000):
+        pair.get(A)
+    pair.pass_ms(5_000)
+
+    assert kept <= excess < kept + 1024
+    assert pair.a.channel.stock < kept
+
+
+def test_a_large_promised_chunk_waits_for_the_stock_to_grow_and_excess_waits_for_it() -> None:
+    pair = Pair().established(QoS(key_chunk_size=65_536, min_bps=1_000))
+    opening = pair.open(A, ANN, qos=QoS(key_chunk_size=32, priority=9))
+    pair.settle()
+    small = pair.a.answers[opening].ksid  # type: ignore[union-attr]
+    pair.open(B, BEN, small)
+    pair.settle()
+    for end in pair.ends.values():
+        end.channel.rate = 1_000.0
+    large = stream_at(pair.a)
+    pair.a.channel.stock = 0
+    before = large.record.next_index
+    for _ in range(large.runs.ready):
+        pair.get(A)
+    pair.get(A)
+    pair.pass_ms(600_000)
+    for _ in range(40):
+        pair.get(A)
+        pair.get(A, ksid=small)
+        pair.a.channel.stock += 4_096
+        pair.pass_ms(1_000)
+
+    assert large.record.next_index > before
 
 
 def test_statistics_name_an_established_stream() -> None:

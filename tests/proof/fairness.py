@@ -35,7 +35,7 @@ from kms.domain.names import KSID, NodeId
 from kms.domain.requests import GetKey, KeyReply, OpenConnect
 from kms.domain.status import QoS, Status
 from tests.processes.misfortune import percentile
-from tests.world import ALICE, ANN, BEN, BOB, Site, World
+from tests.world import ALICE, ANN, BEN, BOB, LINK, Site, World
 
 RATE_BPS: Final = 1_000_000
 BLOCK_BYTES: Final = 16 * limits.KIB
@@ -101,8 +101,19 @@ class Market(World):
 
     def run(self, ms: int) -> None:
         """Warmed up, then counted for so long."""
-        self._run_ms(WARM_UP_MS)
+        self.warm_up()
         self.count(ms)
+
+    def warm_up(self) -> None:
+        self._run_ms(WARM_UP_MS)
+
+    def drain(self, left_bytes: int) -> None:
+        """The devices give half as much until no more than this lies in both pads together."""
+        rate_bps, self.rate_bps = self.rate_bps, self.rate_bps // 2
+        links = [site.node.links[LINK] for site in self.sites.values()]
+        while sum(link.level() for link in links) > left_bytes:
+            self._run_ms(100)
+        self.rate_bps = rate_bps
 
     def count(self, ms: int) -> None:
         """What the clients meet in the next so many milliseconds counts."""
@@ -117,7 +128,7 @@ class Market(World):
         opening = OpenConnect(source=one, destination=other, qos=wish.qos, ksid=ksid)
         joining = OpenConnect(source=other, destination=one, qos=wish.qos, ksid=ksid)
         asked = [self.ask(opener, one, opening), self.ask(far, other, joining)]
-        self._run_ms(1_000)
+        self._run_ms(200)
         for request, site in zip(asked, (opener, far), strict=True):
             reply = self.sites[site].answers[request]
             assert getattr(reply, "status", None) == Status.SUCCESS, reply
@@ -127,8 +138,9 @@ class Market(World):
     def _run_ms(self, ms: int) -> None:
         for _ in range(ms // STEP_MS):
             self.now_ms += STEP_MS
-            if self.now_ms % limits.TICK_MS == 0:
-                for site in self.sites.values():
+            for site in self.sites.values():
+                due_ms = site.node.deadline_ms()
+                if self.now_ms % limits.TICK_MS == 0 or (due_ms or self.now_ms + 1) <= self.now_ms:
                     site.inbox.append(Tick())
             self._owed_bitms += STEP_MS * self.rate_bps
             while self._owed_bitms > 0:

@@ -35,6 +35,7 @@ _LINK: tuple[_Row, ...] = (
     ("link_alarmed", "1 while no key of the link is served", lambda x: bool(x.alarm)),
     ("link_epoch", "epoch of the link", lambda x: x.epoch),
     ("link_rate_in_bps", "agreed key, bit/s", lambda x: x.rate_in_bps),
+    ("link_promised_bps", "cost of its streams' Min_bps, bit/s", lambda x: x.promised_bps),
     ("link_reserve_bytes", "kept per direction for the nodes' frames", lambda x: x.reserve_bytes),
     ("link_held_blocks", "blocks at one end only", lambda x: x.held_blocks),
     ("link_own_frames_total", "frames the node sent for itself", lambda x: x.own_frames_total),
@@ -48,6 +49,20 @@ _LINK: tuple[_Row, ...] = (
     ("link_bytes_in_total", "bytes received", lambda x: x.bytes_in_total),
     ("link_bytes_out_total", "bytes sent", lambda x: x.bytes_out_total),
     ("link_refused_connections_total", "refused", lambda x: x.refused_connections_total),
+)
+# The parameters of ITU-T Y.3807, of all streams of a link.
+_SERVICE: tuple[_Row, ...] = (
+    ("service_throughput_bps", "key delivered, bit/s", lambda x: x.throughput_bps),
+    ("service_keys_total", "keys delivered", lambda x: x.keys_total),
+    ("service_bytes_total", "key delivered", lambda x: x.bytes_total),
+    ("service_delay_variation_ms", "KKRDV", lambda x: x.variation_ms),
+    ("service_errors_total", "keys asked for that this end lost", lambda x: x.errors_total),
+    ("service_losses_total", "requests without key in their Timeout", lambda x: x.losses_total),
+    ("service_error_ratio", "KKDER", lambda x: x.error_ratio),
+    ("service_loss_ratio", "KKDLR", lambda x: x.loss_ratio),
+    ("service_availability_ratio", "time the link could serve in", lambda x: x.availability),
+    ("service_outages_total", "times it could not", lambda x: x.outages_total),
+    ("service_outage_longest_ms", "longest restoration", lambda x: x.outage_ms_max),
 )
 _PAD: tuple[_Row, ...] = (
     ("pad_level_bytes", "unspent key, the reserve included", lambda x: x.level_bytes),
@@ -86,6 +101,9 @@ class NodeCollector(Collector):
         links = [((link.link,), link) for link in status.links]
         yield from _families(_LINK, ("link",), links)
         yield from _families(_PAD, ("link", "direction"), list(_pads(status.links)))
+        served = [((link.link,), link.service) for link in status.links if link.service]
+        yield from _families(_SERVICE, ("link",), served)
+        yield _delays(status.links)
         devices = [((device.device, device.link), device) for device in status.devices]
         yield from _families(_DEVICE, ("device", "link"), devices)
         yield _faults(status.devices)
@@ -146,10 +164,24 @@ def _faults(devices: Iterable[DeviceStatus]) -> Metric:
 
 def _latency(taken: LatencyStatus) -> Metric:
     family = HistogramMetricFamily("kms_get_key_seconds", "from the request to the answer")
+    family.add_metric((), _buckets(taken), taken.sum_ms / 1000)
+    return family
+
+
+def _delays(links: Iterable[LinkStatus]) -> Metric:
+    family = HistogramMetricFamily(
+        "kms_service_delay_seconds", "KKRD, disk and transport apart", labels=("link",)
+    )
+    for link in links:
+        if link.delays is not None:
+            family.add_metric((link.link,), _buckets(link.delays), link.delays.sum_ms / 1000)
+    return family
+
+
+def _buckets(taken: LatencyStatus) -> list[tuple[str, float]]:
     buckets, below = [], 0
     for bound_ms, count in zip((*taken.bounds_ms, float("inf")), taken.counts, strict=True):
         below += count
         label = "+Inf" if bound_ms == float("inf") else repr(bound_ms / 1000)
         buckets.append((label, float(below)))
-    family.add_metric((), buckets, taken.sum_ms / 1000)
-    return family
+    return buckets
