@@ -8,10 +8,12 @@ of Min_bps always lies ready.
 
 Key beyond Max_bps is never made: over any time it is at most Max_bps x (time + 1 s), a chunk at the
 least. Nor is it delivered, at either end: over any time at most Max_bps x (time +
-``DELIVERY_BURST_MS``) and a chunk, or Max_bps x time and Jitter. Up to Min_bps the stream goes before the others, in parts of
-``PROMISE_TURN_MS``: a designation costs as much as several small chunks. What it was promised and
-did not get while it lacked key stays owed for ``PROMISE_OWED_MS``: on a slow link key comes in
-blocks. All arithmetic is whole numbers, bit x ms.
+``DELIVERY_BURST_MS``) and a chunk, or Max_bps x time and Jitter.
+
+Up to Min_bps the stream goes before the others, in parts of ``PROMISE_TURN_MS``: a designation
+costs as much as several small chunks. What it was promised and did not get while it lacked key
+stays owed for ``PROMISE_OWED_MS``: on a slow link key comes in blocks. All arithmetic is whole
+numbers, bit x ms.
 """
 
 from kms.domain import limits

@@ -11,8 +11,9 @@ KMS: ``DELIVERY_BURST_MS`` of Max_bps, and a chunk.
 
 Theory of operation: what a link can still promise is ``ADMIT_PERCENT`` of the rate at which key is
 agreed, plus its stock spread over ``ADMIT_LEVEL_S``, less what the Min_bps of the streams admitted
-cost: the key, and the designations that it takes. The opener's node judges; so does the link's leader when the opening comes from the other end, so that
-two openings at once cannot both take the last of the rate.
+cost: the key, and the designations that it takes. The opener's node judges; so does the link's
+leader when the opening comes from the other end, so that two openings at once cannot both take the
+last of the rate. Whether it goes on so is ``qoswatch``.
 """
 
 import attrs

@@ -126,7 +126,8 @@ class QoSWatch:
         """Why what was promised is not kept now; empty when it is."""
         promised = self._register.promised_bps[link]
         if not channel.up or channel.alarmed:
-            return f"{promised} bit/s are promised, the link {'is under alarm' if channel.up else 'is down'}"
+            how = "under alarm" if channel.up else "down"
+            return f"{promised} bit/s are promised, the link is {how}"
         owed_ms = self._supply.owed_ms(link, now_ms)
         if owed_ms >= limits.QOS_LATE_MS:
             return f"an application has waited {owed_ms} ms for key that it was promised"

@@ -6,10 +6,11 @@ policy permits (``caps``); only for streams that both ends have said in this ses
 applications have joined; nothing from a link under alarm (I13).
 
 Theory of operation: a stream that lacks key stands in its link's queue, once. The queue is a heap
-over (rank, priority, bytes got so far): the lowest gets a turn of a fair part of what the link can
-give now, and stands in line again if it still lacks. Who rises in rank stands there twice; only the
-last entry counts, and a queue with too many that do not is made anew. Nothing here walks over
-streams that lack nothing. A stream held back by Max_bps, or to be moved forward by Min_bps, has a timer.
+over (rank, priority, bytes got beyond Min_bps): the lowest gets a turn of a fair part of what the
+link can give now, and stands in line again if it still lacks. Who rises in rank stands there twice;
+only the last entry counts, and a queue with too many that do not is made anew. Nothing here walks
+over streams that lack nothing. A stream held back by Max_bps, or to be moved forward by Min_bps,
+has a timer.
 
 A chunk that is larger than what the link can give now: the link is told what is wanted, and while
 it has that much at all, or soon will at its rate, those behind wait too, or small chunks would

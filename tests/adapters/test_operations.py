@@ -142,6 +142,27 @@ async def test_metrics_hold_every_figure_under_its_labels(port: int) -> None:
     assert samples["kms_get_key_seconds_count",] == 100
 
 
+async def test_the_parameters_of_y_3807_are_metrics_of_each_link(port: int) -> None:
+    _, _, body = await get(port, "/metrics")
+    samples = {
+        sample.name.removeprefix("kms_"): sample.value
+        for family in text_string_to_metric_families(body)
+        for sample in family.samples
+        if sample.labels.get("link") == "A~B" and sample.labels.get("le") in (None, "+Inf")
+    }
+
+    assert samples["link_promised_bps"] == 9_152
+    assert samples["service_throughput_bps"] == 12_800
+    assert (samples["service_keys_total"], samples["service_bytes_total"]) == (32, 1_024)
+    assert samples["service_delay_seconds_bucket"] == 100
+    assert samples["service_delay_variation_ms"] == 1.25
+    assert (samples["service_errors_total"], samples["service_error_ratio"]) == (1, 0.025)
+    assert (samples["service_losses_total"], samples["service_loss_ratio"]) == (7, 0.175)
+    assert samples["service_availability_ratio"] == 0.99
+    assert samples["service_outages_total"] == 2
+    assert samples["service_outage_longest_ms"] == 4_000
+
+
 async def test_metrics_name_no_stream_and_no_application(port: int) -> None:
     """Their number is not bounded by the configuration, and who talks to whom is not for all."""
     _, _, body = await get(port, "/metrics")

@@ -17,6 +17,7 @@ from kms.domain.statistics import (
     NodeState,
     NodeStatus,
     PadStatus,
+    ServiceStatus,
     StoreStatus,
     StreamStatus,
 )
@@ -34,6 +35,21 @@ def latencies() -> Latencies:
     return made
 
 
+SERVICE = ServiceStatus(
+    throughput_bps=12_800.0,
+    keys_total=32,
+    bytes_total=1024,
+    delay_ms_mean=3.5,
+    delay_ms_max=20,
+    variation_ms=1.25,
+    errors_total=1,
+    error_ratio=0.025,
+    losses_total=7,
+    loss_ratio=0.175,
+    availability=0.99,
+    outages_total=2,
+    outage_ms_max=4_000,
+)
 STATUS = NodeStatus(
     node=NodeId("A"),
     version="0",
@@ -55,6 +71,9 @@ STATUS = NodeStatus(
             own_frames_total=7,
             own_pad_bytes_total=700,
             burnt_bytes_total=64,
+            promised_bps=9_152,
+            service=SERVICE,
+            delays=latencies().statistics(),
         ),
     ),
     streams=(
@@ -68,6 +87,9 @@ STATUS = NodeStatus(
             ready=8,
             delivered=32,
             waiting=1,
+            promised_bps=8_000,
+            priority=3,
+            service=SERVICE,
         ),
     ),
     streams_open=2,

@@ -35,6 +35,13 @@ def test_a_link_shows_rate_level_grants_marks_reserve_and_own_frames() -> None:
     assert "7, 700 B" in row
 
 
+def test_a_stream_shows_what_it_was_promised_and_what_it_got() -> None:
+    row = next(line for line in shown().splitlines() if "sae:camera.A" in line)
+
+    for figure in ("8 kbit/s", "12.8 kbit/s", "3.5 ms"):
+        assert figure in row
+
+
 def test_the_audit_head_is_whole_so_that_it_can_be_kept_elsewhere() -> None:
     assert f"12:{STATUS.journal_hash}" in shown()
 

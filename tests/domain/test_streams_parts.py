@@ -415,6 +415,28 @@ def test_a_large_promised_chunk_waits_for_the_stock_to_grow_and_excess_waits_for
     assert large.record.next_index > before
 
 
+def test_a_large_chunk_of_the_first_class_is_not_starved_by_small_ones_of_the_last() -> None:
+    """The link makes a large chunk in half a second; small chunks are always waited for."""
+    pair = Pair().established(QoS(key_chunk_size=65_536, priority=9))
+    opening = pair.open(A, ANN, qos=QoS(key_chunk_size=32))
+    pair.settle()
+    small = pair.a.answers[opening].ksid  # type: ignore[union-attr]
+    pair.open(B, BEN, small)
+    pair.settle()
+    large = stream_at(pair.a)
+    for _ in range(large.runs.ready + 1):
+        pair.get(A)
+    before = large.record.next_index
+    pair.a.channel.stock = 0
+    for _ in range(30):
+        for _ in range(40):
+            pair.get(A, ksid=small)
+        pair.a.channel.stock += 4_096
+        pair.pass_ms(100)
+
+    assert large.record.next_index > before
+
+
 def test_statistics_name_an_established_stream() -> None:
     pair = Pair().established()
 

@@ -39,7 +39,7 @@ def test_ten_streams_of_three_priorities_get_what_was_promised_at_120_percent() 
             burst = most * limits.DELIVERY_BURST_MS / 1000 + CHUNK_BYTES * 8
             assert each.best_bps <= most + burst, "Max_bps in no second"
             assert each.bps <= most + burst / SECONDS, "Max_bps on the whole"
-    # Excess by priority: the first two classes lack nothing, what is missing is missing in the last.
+    # Excess by priority: the first two classes lack nothing, the last lacks what is missing.
     for priority in (9, 5):
         for each in classes[priority]:
             wanted = min(each.wish.bps, each.wish.qos.max_bps or each.wish.bps)
