@@ -392,7 +392,7 @@ def test_excess_leaves_a_link_the_last_seconds_of_what_is_promised() -> None:
 
 def test_a_large_promised_chunk_waits_for_the_stock_to_grow_and_excess_waits_for_it() -> None:
     pair = Pair().established(QoS(key_chunk_size=65_536, min_bps=1_000))
-    opening = pair.open(A, ANN, qos=QoS(key_chunk_size=32, priority=9))
+    opening = pair.open(A, ANN, qos=QoS(key_chunk_size=1024, priority=9))
     pair.settle()
     small = pair.a.answers[opening].ksid  # type: ignore[union-attr]
     pair.open(B, BEN, small)
@@ -408,7 +408,8 @@ def test_a_large_promised_chunk_waits_for_the_stock_to_grow_and_excess_waits_for
     pair.pass_ms(600_000)
     for _ in range(40):
         pair.get(A)
-        pair.get(A, ksid=small)
+        for _ in range(10):
+            pair.get(A, ksid=small)
         pair.a.channel.stock += 4_096
         pair.pass_ms(1_000)
 
@@ -418,7 +419,7 @@ def test_a_large_promised_chunk_waits_for_the_stock_to_grow_and_excess_waits_for
 def test_a_large_chunk_of_the_first_class_is_not_starved_by_small_ones_of_the_last() -> None:
     """The link makes a large chunk in half a second; small chunks are always waited for."""
     pair = Pair().established(QoS(key_chunk_size=65_536, priority=9))
-    opening = pair.open(A, ANN, qos=QoS(key_chunk_size=32))
+    opening = pair.open(A, ANN, qos=QoS(key_chunk_size=1024))
     pair.settle()
     small = pair.a.answers[opening].ksid  # type: ignore[union-attr]
     pair.open(B, BEN, small)
@@ -429,7 +430,8 @@ def test_a_large_chunk_of_the_first_class_is_not_starved_by_small_ones_of_the_la
     before = large.record.next_index
     pair.a.channel.stock = 0
     for _ in range(30):
-        for _ in range(40):
+        pair.get(A)
+        for _ in range(10):
             pair.get(A, ksid=small)
         pair.a.channel.stock += 4_096
         pair.pass_ms(100)
