@@ -50,6 +50,10 @@ class Channel(Protocol):
         """Unspent bytes above the reserve in the pad this end writes, opened or not."""
         ...
 
+    def peer_level(self) -> int:
+        """The same of the pad that the neighbour writes, out of which it makes its streams' key."""
+        ...
+
     def want(self, length: int) -> None:
         """A draw of this many bytes is waited for: the window should grow to hold it."""
         ...

@@ -181,6 +181,9 @@ class Link:
     def level(self) -> int:
         return self.memory.writer.above_reserve()
 
+    def peer_level(self) -> int:
+        return max(0, self.memory.reader.level() - limits.RESERVE_BYTES)
+
     def want(self, length: int) -> None:
         need = length + limits.DRAW_OVERHEAD_BYTES
         self.stirred = True

@@ -149,7 +149,8 @@ class Opening:
             self._reply(event, Status.NO_QKD_CONNECTION, trouble, request.qos, out)
             return
         permitted = register.caps.spare_bps(rule, event.caller, peer)
-        verdict = judge(request.qos, spare_bps(channel, register.promised_bps[link]), permitted)
+        spare = spare_bps(channel, register.promised_bps[link], channel.level())
+        verdict = judge(request.qos, spare, permitted)
         if verdict.refused:
             self._reply(event, Status.QOS_NOT_MET, verdict.refused, verdict.qos, out)
             return

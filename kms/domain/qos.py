@@ -38,15 +38,16 @@ class Judgement:
     refused: str
 
 
-def spare_bps(channel: Channel, promised_bps: int) -> int:
-    """What the link can promise on top of ``promised_bps``, bit/s."""
-    return max(0, capacity_bps(channel, limits.ADMIT_PERCENT) - promised_bps)
+def spare_bps(channel: Channel, promised_bps: int, level: int) -> int:
+    """What the link can promise on top of ``promised_bps``, bit/s. ``level``: bytes in stock for
+    the end that will make the key."""
+    return max(0, capacity_bps(channel, limits.ADMIT_PERCENT, level) - promised_bps)
 
 
-def capacity_bps(channel: Channel, percent: int) -> int:
+def capacity_bps(channel: Channel, percent: int, level: int) -> int:
     """What the link can promise in all, bit/s, with so much of its rate."""
     made = channel.rate_bps() * percent / 100
-    kept = channel.level() * 8 / limits.ADMIT_LEVEL_S
+    kept = level * 8 / limits.ADMIT_LEVEL_S
     return int(made + kept)
 
 

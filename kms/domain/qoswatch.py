@@ -135,7 +135,7 @@ class QoSWatch:
         if now_ms - self._began_ms < SPAN_MS:
             return ""
         percent = limits.QOS_KEPT_PERCENT if promise in _ALARMED else 100
-        has = capacity_bps(channel, percent)
+        has = capacity_bps(channel, percent, channel.level())
         if has >= promised:
             return ""
         return f"{promised} bit/s are promised, the link can keep {has}"

@@ -149,7 +149,7 @@ class StreamAgreement:
         # The leader admits for both ends, so that two openings at once cannot both fit.
         leads = leader_of(link) == register.node
         if leads and channel is not None and new:
-            spare = spare_bps(channel, register.promised_bps[link])
+            spare = spare_bps(channel, register.promised_bps[link], channel.peer_level())
             if qos.min_bps and cost_bps(qos) > spare:
                 return Status.QOS_NOT_MET, too_much(qos, spare)
         return Status.SUCCESS, ""

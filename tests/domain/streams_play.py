@@ -60,6 +60,8 @@ class FakeChannel:
         self.up = False
         self.alarmed = ""
         self.stock = 64 * limits.MIB
+        self.peer_stock: int | None = None
+        """None: as ``stock``"""
         self.window = 8 * limits.MIB
         self.rate = 1_000_000.0
         self.wanted: list[int] = []
@@ -80,6 +82,9 @@ class FakeChannel:
 
     def level(self) -> int:
         return self.stock
+
+    def peer_level(self) -> int:
+        return self.peer_stock if self.peer_stock is not None else self.stock
 
     def want(self, length: int) -> None:
         self.wanted.append(length)

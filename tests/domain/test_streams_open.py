@@ -2,10 +2,13 @@
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kms.domain import limits
 from kms.domain.effects import Refuse
 from kms.domain.events import NetworkChanged
+from kms.domain.names import NodeId
 from kms.domain.policy import Policy
 from kms.domain.qos import min_bps_for
 from kms.domain.records import StreamRecord
@@ -407,3 +410,29 @@ def test_many_openings_have_ksids_of_their_own() -> None:
     pair.settle()
 
     assert {reply(pair.a, n).ksid for n in numbers} == {key_of(1000 + n) for n in numbers}
+
+
+@pytest.mark.parametrize("opener", [A, B])
+@given(
+    stocks=st.tuples(st.integers(0, 10**8), st.integers(0, 10**8)),
+    rate=st.integers(0, 10**7),
+    asked=st.integers(1, 10**7),
+    chunk=st.sampled_from([1, 32, 4096]),
+)
+def test_a_counter_proposal_sent_back_is_admitted_by_both_nodes(
+    opener: NodeId, stocks: tuple[int, int], rate: int, asked: int, chunk: int
+) -> None:
+    """Each end judges by what lies in the pad that the opener's end writes."""
+    pair = Pair()
+    for end, stock, other in zip(pair.ends.values(), stocks, reversed(stocks), strict=True):
+        end.channel.rate, end.channel.stock, end.channel.peer_stock = float(rate), stock, other
+    caller = ANN if opener == A else BEN
+    first = pair.open(opener, caller, qos=QoS(min_bps=asked, key_chunk_size=chunk))
+    pair.settle()
+    answer = reply(pair.ends[opener], first)
+    if answer.status is Status.QOS_NOT_MET:
+        again = pair.open(opener, caller, qos=answer.qos)
+        pair.settle()
+        answer = reply(pair.ends[opener], again)
+
+    assert answer.status is Status.PEER_NOT_CONNECTED_YET
