@@ -19,6 +19,7 @@ from kms.domain.names import (
 )
 
 KSID_TEXT = "11111111-1111-4111-8111-111111111111"
+KSID_HEX = KSID_TEXT.replace("-", "")
 BLOCK_TEXT = "11111111-1111-1111-8111-111111111111"
 
 
@@ -32,7 +33,7 @@ BLOCK_TEXT = "11111111-1111-1111-8111-111111111111"
         (sae_id, "consumer-1", "consumer-1"),
         (sae_id, "x" * 64, "x" * 64),
         (ksid, KSID_TEXT, UUID(KSID_TEXT)),
-        (ksid, KSID_TEXT.replace("-", ""), UUID(KSID_TEXT)),
+        (ksid, KSID_HEX, UUID(KSID_TEXT)),
         (block_id, BLOCK_TEXT, UUID(BLOCK_TEXT)),
         (secret_id, "0123456789abcdef" * 2, "0123456789abcdef" * 2),
     ],
@@ -65,6 +66,13 @@ def test_what_parses_is_the_identity(
         (ksid, BLOCK_TEXT, "Key_stream_ID"),
         (ksid, "1" * 37, "Key_stream_ID"),
         (ksid, "{" + KSID_TEXT + "}", "Key_stream_ID"),
+        (ksid, "{" + KSID_HEX + "}", "Key_stream_ID"),
+        (ksid, "-" + KSID_HEX, "Key_stream_ID"),
+        (ksid, KSID_HEX[:2] + "-" + KSID_HEX[2:], "Key_stream_ID"),
+        (ksid, "1_1" + KSID_HEX[3:], "Key_stream_ID"),
+        (ksid, "+" + KSID_HEX[1:], "Key_stream_ID"),
+        (ksid, "\u0661" + KSID_HEX[1:], "Key_stream_ID"),
+        (ksid, KSID_HEX + "\n", "Key_stream_ID"),
         (ksid, 5, "Key_stream_ID"),
         (block_id, "x", "block"),
         (block_id, "urn:uuid:" + BLOCK_TEXT, "block"),
