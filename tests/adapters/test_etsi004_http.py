@@ -304,12 +304,12 @@ async def test_other_paths_are_404_in_json_and_never_a_redirect(path: str) -> No
     assert "message" in answer.json
 
 
-async def test_other_methods_are_405() -> None:
+async def test_other_methods_are_405_and_told_the_right_one() -> None:
     async with site() as here, here.client() as alice:
         for method in ("GET", "OPTIONS", "DELETE"):
             answer = await alice.send(method, "/etsi004/v2.1.1/get_key", b"", {})
 
-            assert answer.status == 405
+            assert (answer.status, answer.headers["allow"]) == (405, "POST")
 
 
 def _undated(headers: dict[str, str]) -> dict[str, str]:

@@ -48,9 +48,11 @@ MALFORMED = [
     ("close", f'{{{GET}, "KEY_STREAM_ID": 0}}'.encode(), "KEY_STREAM_ID"),
     ("get_key", f'{{{GET}, "index": -1}}'.encode(), "index"),
     ("get_key", f'{{{GET}, "index": 4294967296}}'.encode(), "index"),
-    ("get_key", f'{{{GET}, "index": 1.0}}'.encode(), "index"),
-    ("get_key", f'{{{GET}, "index": 1e3}}'.encode(), "index"),
+    ("get_key", f'{{{GET}, "index": 1.5}}'.encode(), "index"),
+    ("get_key", f'{{{GET}, "index": 1e-999999999}}'.encode(), "index"),
+    ("get_key", f'{{{GET}, "index": 4294967294.9999999999}}'.encode(), "index"),
     ("get_key", f'{{{GET}, "index": 1e999}}'.encode(), "index"),
+    ("get_key", f'{{{GET}, "index": 1e999999999999999999999}}'.encode(), "body"),
     ("get_key", f'{{{GET}, "index": true}}'.encode(), "index"),
     ("get_key", f'{{{GET}, "index": "1"}}'.encode(), "index"),
     ("get_key", f'{{{GET}, "Metadata": []}}'.encode(), "Metadata"),
@@ -166,6 +168,16 @@ BODIES = (
     | JSON.map(lambda value: json.dumps(value).encode())
     | st.dictionaries(NAMES, VALUES).map(lambda value: json.dumps(value).encode())
 )
+
+
+@pytest.mark.parametrize(
+    ("written", "index"),
+    [("7", 7), ("7.0", 7), ("7e2", 700), ("700e-2", 7), ("-0.0", 0), ("4294967295.0", 2**32 - 1)],
+)
+def test_a_whole_number_may_be_written_as_json_schema_knows_it(written: str, index: int) -> None:
+    request = reading.get_key(read(f'{{{GET}, "index": {written}}}'.encode()))
+
+    assert (type(request.index), request.index) == (int, index)
 
 
 @given(body=BODIES)

@@ -118,9 +118,11 @@ def fault(error: KMSError) -> Answer | None:
             return None
 
 
-def failed(status: HTTPStatus, message: str | None = None) -> Answer:
+def failed(
+    status: HTTPStatus, message: str | None = None, headers: Mapping[str, str] | None = None
+) -> Answer:
     """An HTTP status and its words."""
-    return answer(status, {"message": message or status.phrase})
+    return answer(status, {"message": message or status.phrase}, headers)
 
 
 def _response(

@@ -14,7 +14,12 @@ from quart import request
 from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioResponse
 from structlog.typing import FilteringBoundLogger
-from werkzeug.exceptions import HTTPException, NotAcceptable, UnsupportedMediaType
+from werkzeug.exceptions import (
+    HTTPException,
+    MethodNotAllowed,
+    NotAcceptable,
+    UnsupportedMediaType,
+)
 
 from kms.adapters.edge import Answer
 from kms.adapters.etsi004_http import answering, faults, reading
@@ -137,7 +142,11 @@ async def _fault(error: KMSError) -> TrioResponse:
 async def _http(error: HTTPException) -> TrioResponse:
     status = HTTPStatus(error.code or 500)
     said = error.description if status < HTTPStatus.INTERNAL_SERVER_ERROR else None
-    return _response(answering.failed(status, said))
+    headers = {}
+    if isinstance(error, MethodNotAllowed):
+        # RFC 9110 15.5.6: 405 names the methods that the path has.
+        headers["allow"] = ", ".join(sorted(error.valid_methods or ()))
+    return _response(answering.failed(status, said, headers))
 
 
 def _response(answer: Answer) -> TrioResponse:

@@ -10,6 +10,7 @@ names: the description says so.
 from functools import cache
 from http import HTTPStatus
 
+from kms.adapters.etsi004_http.reading import BUFFER_CHARACTERS_MAX, MIMETYPE_CHARACTERS_MAX
 from kms.domain.status import Status
 
 PREFIX = "/etsi004/v2.1.1"
@@ -17,6 +18,13 @@ PREFIX = "/etsi004/v2.1.1"
 Json = dict[str, object]
 
 _UINT32_MAX = 2**32 - 1
+# What kms/domain/names.py reads, in the pattern language of JSON Schema.
+_KSID = (
+    "^[0-9a-fA-F]{8}"
+    "(-[0-9a-fA-F]{4}-4[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}"
+    "|[0-9a-fA-F]{4}4[0-9a-fA-F]{3}[89abAB][0-9a-fA-F]{15})$"
+)
+_URI = "^[a-z][a-z0-9+.-]*:[A-Za-z0-9._~:/?#@!$&'()*+,;=%\\[\\]-]+$"
 
 _ABOUT = """\
 OPEN_CONNECT, GET_KEY and CLOSE of ETSI GS QKD 004 V2.1.1 (2020-08), clause 6, with the standard's
@@ -138,11 +146,10 @@ _REFUSALS = {
 def _schemas() -> Json:
     ksid: Json = {
         "type": ["string", "null"],
-        "format": "uuid",
-        "pattern": "^[0-9a-fA-F-]{32,36}$",
-        "description": "UUID version 4; not secret",
+        "pattern": _KSID,
+        "description": "UUID version 4, with its hyphens or without; not secret",
     }
-    uri: Json = {"type": "string", "maxLength": 64, "examples": ["sae:app.site"]}
+    uri: Json = {"type": "string", "maxLength": 64, "pattern": _URI}
     needed_ksid = {**ksid, "type": "string"}
     return {
         "uint32": {"type": "integer", "minimum": 0, "maximum": _UINT32_MAX},
@@ -161,15 +168,16 @@ def _schemas() -> Json:
                 "TTL": _uint32("s, then undelivered keys are erased"),
                 "Metadata_mimetype": {
                     "type": ["string", "null"],
-                    "maxLength": 255,
+                    "maxLength": MIMETYPE_CHARACTERS_MAX,
+                    "pattern": "^[ -~]*$",
                     "description": "application/json, or empty for no metadata",
                 },
             },
         },
         "OpenRequest": _closed(
             {
-                "source": uri,
-                "destination": uri,
+                "source": {**uri, "examples": ["sae:app.site-a"]},
+                "destination": {**uri, "examples": ["sae:app.site-b"]},
                 "QoS": _ref("QoS"),
                 "Key_stream_ID": ksid,
             },
@@ -201,6 +209,7 @@ def _schemas() -> Json:
                         ),
                         "Metadata_buffer": {
                             "type": ["string", "null"],
+                            "maxLength": BUFFER_CHARACTERS_MAX,
                             "description": "an output; not looked at in requests",
                         },
                     },

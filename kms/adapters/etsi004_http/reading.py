@@ -20,7 +20,7 @@ MIMETYPE_CHARACTERS_MAX = 255
 # GS QKD 020 allows 64; the names' own parser says so. This bounds what it is shown.
 _NAME_CHARACTERS_MAX = 256
 # What a client sends of its own buffer is not looked at.
-_BUFFER_CHARACTERS_MAX = 64 * 1024
+BUFFER_CHARACTERS_MAX = 64 * 1024
 # Requests to remember: those of the streams that are read at one time, 256 KiB of them.
 _REMEMBERED_MAX = 1024
 _REMEMBERED_BYTES_MAX = 256
@@ -48,7 +48,7 @@ def get_key(body: Members) -> GetKey:
     metadata = body.members("Metadata")
     size = metadata.uint32("Metadata_size")
     # An output of the function: taken, so that a client may send its whole structure.
-    metadata.text("Metadata_buffer", characters_max=_BUFFER_CHARACTERS_MAX)
+    metadata.text("Metadata_buffer", characters_max=BUFFER_CHARACTERS_MAX)
     metadata.done()
     body.done()
     return GetKey(ksid=stream, index=index, metadata_size=size)
