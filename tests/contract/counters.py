@@ -24,7 +24,7 @@ from kms.adapters.etsi004_binary import (
     OpenConnectRequest,
     OpenConnectResponse,
 )
-from kms.adapters.etsi004_http import etsi004_app
+from kms.adapters.etsi004_http import HotGetKey, etsi004_app
 from kms.adapters.memory.northbound import MemoryNorthbound
 from kms.domain.keyrequests import (
     DecKeys,
@@ -63,11 +63,13 @@ async def memory(policy: Policy) -> AsyncIterator[Northbound]:
 
 
 @asynccontextmanager
-async def http(policy: Policy) -> AsyncIterator[Northbound]:
-    """HTTP and JSON."""
+async def http(policy: Policy, *, fast: bool) -> AsyncIterator[Northbound]:
+    """HTTP and JSON; GET_KEY on the connection's own task, or by hypercorn and Quart."""
     fake = MemoryNorthbound(policy=policy)
-    app = etsi004_app(fake, structlog.wrap_logger(None, processors=[_drop]))
-    async with running(app, authority=AUTHORITY, bounds=Bounds()) as edge:
+    log = structlog.wrap_logger(None, processors=[_drop])
+    hot = HotGetKey(fake, log) if fast else None
+    app = etsi004_app(fake, log)
+    async with running(app, authority=AUTHORITY, bounds=Bounds(), hot=hot) as edge:
         yield OverHTTP(fake, edge)
 
 
@@ -89,7 +91,8 @@ async def keys(policy: Policy, way: str) -> AsyncIterator[Northbound]:
 
 COUNTERS: dict[str, Callable[[Policy], Made]] = {
     "memory": memory,
-    "http": http,
+    "http-fast": lambda policy: http(policy, fast=True),
+    "http-slow": lambda policy: http(policy, fast=False),
     "frames-A": frames,
     "frames-B": lambda policy: frames(policy, Dialect.B),
 }

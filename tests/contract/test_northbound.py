@@ -5,7 +5,9 @@ applications that policy knows. The fake plays both ends with one object; the ap
 have it behind them (``counters``). To run the suite on another counter, add its maker there.
 """
 
+import json
 from collections.abc import AsyncIterator
+from typing import Any
 from uuid import UUID
 
 import attrs
@@ -53,6 +55,9 @@ class Pair:
         )
         assert second.status == Status.SUCCESS
         return first.ksid
+
+    async def heard(self) -> None:
+        """What one end did is known at the other."""
 
 
 @pytest.fixture(params=list(COUNTERS))
@@ -113,6 +118,26 @@ async def test_a_predefined_ksid_waits_for_the_peer_at_both_ends(pair: Pair) -> 
     assert statuses == [Status.SUCCESS, Status.SUCCESS]
 
 
+@pytest.mark.parametrize("first", [ALICE, BOB])
+async def test_either_end_may_open_a_predefined_ksid_first(pair: Pair, first: SAEId) -> None:
+    statuses: list[Status] = []
+
+    async def one_end(counter: Northbound, caller: SAEId, peer: SAEId) -> None:
+        order = OpenConnect(source=caller, destination=peer, qos=QOS, ksid=PREDEFINED)
+        statuses.append((await counter.open_connect(caller, order)).status)
+
+    ends = [(pair.here, ALICE, BOB), (pair.there, BOB, ALICE)]
+    if first == BOB:
+        ends.reverse()
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one_end, *ends[0])
+            await trio.sleep(0.1)
+            nursery.start_soon(one_end, *ends[1])
+
+    assert statuses == [Status.SUCCESS, Status.SUCCESS]
+
+
 async def test_a_predefined_ksid_without_a_peer_times_out_and_leaves_nothing_behind(
     pair: Pair,
 ) -> None:
@@ -157,6 +182,51 @@ async def test_a_qos_that_cannot_be_met_comes_back_as_one_that_can(pair: Pair) -
     assert refused.status == Status.QOS_NOT_MET
     assert refused.qos.min_bps < greedy.min_bps
     assert admitted.status in (Status.SUCCESS, Status.PEER_NOT_CONNECTED_YET)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"min_bps": 2000, "max_bps": 1000},
+        {"key_chunk_size": 2**32 - 1},
+        {"timeout": 2**32 - 1},
+        {"ttl": 2**32 - 1},
+        {"min_bps": 2**32 - 1, "key_chunk_size": 2**32 - 1, "metadata_mimetype": "text/html"},
+    ],
+    ids=str,
+)
+async def test_a_qos_beyond_what_is_served_is_refused_with_one_that_is_admitted(
+    pair: Pair, asked: dict[str, Any]
+) -> None:
+    order = OpenConnect(source=ALICE, destination=BOB, qos=attrs.evolve(QOS, **asked))
+    refused = await pair.here.open_connect(ALICE, order)
+    admitted = await pair.here.open_connect(ALICE, attrs.evolve(order, qos=refused.qos))
+
+    assert (refused.status, refused.ksid) == (Status.QOS_NOT_MET, None)
+    assert admitted.status == Status.PEER_NOT_CONNECTED_YET
+    assert admitted.qos == refused.qos
+
+
+async def test_an_application_has_as_many_streams_as_it_likes_in_either_direction(
+    pair: Pair,
+) -> None:
+    there = await pair.open()
+    opened = await pair.there.open_connect(BOB, OpenConnect(source=BOB, destination=ALICE, qos=QOS))
+    assert opened.ksid is not None
+    joined = await pair.here.open_connect(
+        ALICE, OpenConnect(source=ALICE, destination=BOB, qos=QoS(), ksid=opened.ksid)
+    )
+    await pair.heard()
+    keys = []
+    for ksid in (there, opened.ksid):
+        one = await pair.here.get_key(ALICE, GetKey(ksid=ksid, index=0))
+        other = await pair.there.get_key(BOB, GetKey(ksid=ksid, index=0))
+        assert one.key is not None
+        assert one.key == other.key
+        keys.append(bytes(one.key.expose()))
+
+    assert joined.status == Status.SUCCESS
+    assert keys[0] != keys[1]
 
 
 async def test_an_unknown_metadata_type_is_answered_with_the_one_that_is_served(
@@ -208,6 +278,27 @@ async def test_two_indexes_and_two_streams_give_different_keys(pair: Pair) -> No
             keys.append(bytes(reply.key.expose()))
 
     assert len(set(keys)) == 4
+
+
+@pytest.mark.parametrize("size", [1, 257, 4096])
+async def test_every_key_has_the_agreed_size(pair: Pair, size: int) -> None:
+    ksid = await pair.open(attrs.evolve(QOS, key_chunk_size=size))
+    one = await pair.here.get_key(ALICE, GetKey(ksid=ksid))
+    other = await pair.there.get_key(BOB, GetKey(ksid=ksid))
+
+    assert (size, size) == (_size(one), _size(other))
+    assert one.key == other.key
+
+
+async def test_either_end_may_choose_the_index_and_leave_some_out(pair: Pair) -> None:
+    ksid = await pair.open()
+    chosen = await pair.here.get_key(ALICE, GetKey(ksid=ksid, index=2))
+    same = await pair.there.get_key(BOB, GetKey(ksid=ksid, index=2))
+    left_out = await pair.there.get_key(BOB, GetKey(ksid=ksid, index=0))
+
+    assert (Status.SUCCESS, 2) == (chosen.status, chosen.index)
+    assert chosen.key == same.key
+    assert (Status.SUCCESS, 0) == (left_out.status, left_out.index)
 
 
 async def test_without_an_index_each_end_reads_from_0_on(pair: Pair) -> None:
@@ -270,6 +361,39 @@ async def test_metadata_that_does_not_fit_costs_no_key(pair: Pair) -> None:
     assert len(repeated.metadata) <= refused.metadata_size
 
 
+async def test_what_a_stranger_asks_of_a_stream_changes_nothing_for_its_owners(
+    pair: Pair,
+) -> None:
+    ksid = await pair.open()
+    await pair.here.get_key(STRANGER, GetKey(ksid=ksid, index=0))
+    await pair.here.close(STRANGER, Close(ksid=ksid))
+    one = await pair.here.get_key(ALICE, GetKey(ksid=ksid, index=0))
+    other = await pair.there.get_key(BOB, GetKey(ksid=ksid, index=0))
+
+    assert (Status.SUCCESS, Status.SUCCESS) == (one.status, other.status)
+    assert one.key == other.key
+
+
+async def test_a_stream_without_a_metadata_type_has_no_metadata_whatever_is_offered(
+    pair: Pair,
+) -> None:
+    ksid = await pair.open(attrs.evolve(QOS, metadata_mimetype=""))
+    replies = [
+        await pair.here.get_key(ALICE, GetKey(ksid=ksid, metadata_size=size)) for size in (0, 1, 64)
+    ]
+
+    assert [(Status.SUCCESS, b"")] * 3 == [(each.status, each.metadata) for each in replies]
+
+
+async def test_metadata_is_a_json_object_with_age_and_hops(pair: Pair) -> None:
+    ksid = await pair.open()
+    reply = await pair.here.get_key(ALICE, GetKey(ksid=ksid))
+    metadata = json.loads(reply.metadata)
+
+    assert {"age", "hops"} <= metadata.keys()
+    assert all(type(metadata[name]) is int for name in ("age", "hops"))
+
+
 async def test_no_metadata_is_given_to_who_wants_none(pair: Pair) -> None:
     ksid = await pair.open()
     reply = await pair.here.get_key(ALICE, GetKey(ksid=ksid, metadata_size=0))
@@ -293,6 +417,43 @@ async def test_a_closed_end_gets_no_key_and_its_ksid_is_not_reused(pair: Pair) -
     assert after.status == Status.PEER_NOT_CONNECTED
     assert after.key is None
     assert again.status == Status.KSID_IN_USE
+
+
+async def test_one_end_closes_and_the_other_reads_on_until_it_closes_too(pair: Pair) -> None:
+    ksid = await pair.open()
+    one = await pair.here.get_key(ALICE, GetKey(ksid=ksid, index=0))
+    await pair.here.close(ALICE, Close(ksid=ksid))
+    other = await pair.there.get_key(BOB, GetKey(ksid=ksid, index=0))
+    closed = await pair.there.close(BOB, Close(ksid=ksid))
+    after = await pair.there.get_key(BOB, GetKey(ksid=ksid))
+
+    assert one.key is not None
+    assert one.key == other.key
+    assert (Status.SUCCESS, Status.PEER_NOT_CONNECTED) == (closed.status, after.status)
+
+
+async def test_a_ksid_that_both_ends_closed_is_used_at_neither_again(pair: Pair) -> None:
+    ksid = await pair.open()
+    await pair.here.close(ALICE, Close(ksid=ksid))
+    await pair.there.close(BOB, Close(ksid=ksid))
+    await pair.heard()
+    statuses = [
+        (
+            await counter.open_connect(
+                caller, OpenConnect(source=ALICE, destination=BOB, qos=QOS, ksid=ksid)
+            )
+        ).status
+        for counter, caller in ((pair.here, ALICE), (pair.there, BOB))
+    ]
+
+    assert statuses == [Status.KSID_IN_USE, Status.KSID_IN_USE]
+
+
+async def test_closing_twice_is_closing_once(pair: Pair) -> None:
+    ksid = await pair.open()
+    statuses = [(await pair.here.close(ALICE, Close(ksid=ksid))).status for _ in range(2)]
+
+    assert statuses == [Status.SUCCESS, Status.SUCCESS]
 
 
 async def test_a_revoked_fingerprint_is_known_and_another_is_not(pair: Pair) -> None:

@@ -4,7 +4,8 @@ The tests are the contract's own; only their ``pair`` is another, and their cloc
 """
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
 
 import pytest
 import trio
@@ -21,8 +22,11 @@ class Settled(contract.Pair):
 
     async def open(self, qos: QoS = contract.QOS) -> KSID:
         ksid = await super().open(qos)
-        await trio.sleep(1)
+        await self.heard()
         return ksid
+
+    async def heard(self) -> None:
+        await trio.sleep(1)
 
 
 @pytest.fixture
@@ -41,20 +45,34 @@ def _sentence(name: str) -> str:
     return name.removeprefix("test_").replace("_", " ")
 
 
-TESTS = {
-    _sentence(name): test
-    for name, test in vars(contract).items()
-    if name.startswith("test_") and inspect.iscoroutinefunction(test)
-}
+def _cases() -> Iterator[Any]:
+    """Every test of the contract, with each of its parameters."""
+    for name, test in vars(contract).items():
+        if not (name.startswith("test_") and inspect.iscoroutinefunction(test)):
+            continue
+        ways: list[dict[str, object]] = [{}]
+        for mark in getattr(test, "pytestmark", []):
+            assert mark.name == "parametrize", f"{mark.name} is not read here"
+            argument, values = mark.args
+            assert "," not in argument, "one argument each"
+            ways = [{**way, argument: value} for way in ways for value in values]
+        for way in ways:
+            with_these = [str(value) for value in way.values()]
+            yield pytest.param(test, way, id=" ".join([_sentence(name), *with_these]))
 
 
-@pytest.mark.parametrize("sentence", TESTS)
+CASES = list(_cases())
+
+
+@pytest.mark.parametrize(("test", "arguments"), CASES)
 async def test_wired_nodes_keep_the_counters_contract(
-    sentence: str, pair: contract.Pair, autojump_clock: object
+    test: Callable[..., Awaitable[None]],
+    arguments: dict[str, object],
+    pair: contract.Pair,
+    autojump_clock: object,
 ) -> None:
-    test: Callable[[contract.Pair], Awaitable[None]] = TESTS[sentence]
-    await test(pair)
+    await test(pair, **arguments)
 
 
 def test_the_whole_contract_was_found() -> None:
-    assert len(TESTS) >= 20
+    assert len(CASES) >= 35
