@@ -8,6 +8,7 @@ import base64
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -62,23 +63,25 @@ async def memory(policy: Policy) -> AsyncIterator[Northbound]:
     yield MemoryNorthbound(policy=policy)
 
 
+def _over_fake(interface: Callable[[Northbound], Made], policy: Policy) -> Made:
+    return interface(MemoryNorthbound(policy=policy))
+
+
 @asynccontextmanager
-async def http(policy: Policy, *, fast: bool) -> AsyncIterator[Northbound]:
+async def http(counter: Northbound, *, fast: bool) -> AsyncIterator[Northbound]:
     """HTTP and JSON; GET_KEY on the connection's own task, or by hypercorn and Quart."""
-    fake = MemoryNorthbound(policy=policy)
     log = structlog.wrap_logger(None, processors=[_drop])
-    hot = HotGetKey(fake, log) if fast else None
-    app = etsi004_app(fake, log)
+    hot = HotGetKey(counter, log) if fast else None
+    app = etsi004_app(counter, log)
     async with running(app, authority=AUTHORITY, bounds=Bounds(), hot=hot) as edge:
-        yield OverHTTP(fake, edge)
+        yield OverHTTP(counter, edge)
 
 
 @asynccontextmanager
-async def frames(policy: Policy, dialect: Dialect = Dialect.A) -> AsyncIterator[Northbound]:
+async def frames(counter: Northbound, dialect: Dialect) -> AsyncIterator[Northbound]:
     """ETSI's binary framing."""
-    fake = MemoryNorthbound(policy=policy)
-    async with running_binary(fake, authority=AUTHORITY, bounds=Bounds()) as edge:
-        yield OverFrames(fake, edge, dialect)
+    async with running_binary(counter, authority=AUTHORITY, bounds=Bounds()) as edge:
+        yield OverFrames(counter, edge, dialect)
 
 
 @asynccontextmanager
@@ -89,12 +92,17 @@ async def keys(policy: Policy, way: str) -> AsyncIterator[Northbound]:
         yield OverKeys(fake, here.edge)
 
 
+INTERFACES: dict[str, Callable[[Northbound], Made]] = {
+    "http-fast": partial(http, fast=True),
+    "http-slow": partial(http, fast=False),
+    "frames-A": partial(frames, dialect=Dialect.A),
+    "frames-B": partial(frames, dialect=Dialect.B),
+}
+"""what applications call, with any counter behind it"""
+
 COUNTERS: dict[str, Callable[[Policy], Made]] = {
     "memory": memory,
-    "http-fast": lambda policy: http(policy, fast=True),
-    "http-slow": lambda policy: http(policy, fast=False),
-    "frames-A": frames,
-    "frames-B": lambda policy: frames(policy, Dialect.B),
+    **{name: partial(_over_fake, interface) for name, interface in INTERFACES.items()},
 }
 KEY_COUNTERS: dict[str, Callable[[Policy], Made]] = {
     "memory": memory,
@@ -107,15 +115,15 @@ KEY_COUNTERS: dict[str, Callable[[Policy], Made]] = {
 class _Over:
     """Asks on a new connection each time."""
 
-    def __init__(self, fake: MemoryNorthbound, edge: Running) -> None:
-        self._fake = fake
+    def __init__(self, counter: Northbound, edge: Running) -> None:
+        self._counter = counter
         self._edge = edge
 
     def connect(self, caller: SAEId) -> Any:
         return self._edge.connect(AUTHORITY.client_context(caller))
 
     def is_revoked(self, fingerprint: str) -> bool:
-        return self._fake.is_revoked(fingerprint)
+        return self._counter.is_revoked(fingerprint)
 
     # What the interface does not have.
 
@@ -194,8 +202,8 @@ class OverHTTP(_Over):
 
 
 class OverFrames(_Over):
-    def __init__(self, fake: MemoryNorthbound, edge: Running, dialect: Dialect) -> None:
-        super().__init__(fake, edge)
+    def __init__(self, counter: Northbound, edge: Running, dialect: Dialect) -> None:
+        super().__init__(counter, edge)
         self._dialect = dialect
 
     async def open_connect(self, caller: SAEId, request: OpenConnect) -> OpenReply:
@@ -212,7 +220,7 @@ class OverFrames(_Over):
         assert isinstance(told, OpenConnectResponse)
         assert told.dialect is self._dialect
         if told.status is Status.NO_QKD_CONNECTION:
-            # The fake has a connection always, so this is what the port calls so.
+            # A fake, and a node whose links are up, has a connection always.
             raise Forbidden("status 4", hint="")
         ksid = None if told.ksid is None else KSID(told.ksid)
         return OpenReply(status=told.status, message="", qos=told.qos, ksid=ksid)
