@@ -1,0 +1,1 @@
+"""HTTP interfaces against the OpenAPI documents that they serve, by requests made from those."""
