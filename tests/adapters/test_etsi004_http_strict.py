@@ -11,6 +11,7 @@ from kms.adapters.etsi004_http import reading
 from kms.adapters.etsi004_http.strict import Malformed, Members, read
 from kms.adapters.memory.northbound import MemoryNorthbound
 from kms.domain.requests import Close, GetKey, OpenConnect
+from kms.domain.status import QoS
 from tests.adapters.etsi004_http_client import ALICE, BOB, WAYS, on, site
 
 KSID = "550e8400-e29b-41d4-a716-446655440000"
@@ -168,6 +169,49 @@ BODIES = (
     | JSON.map(lambda value: json.dumps(value).encode())
     | st.dictionaries(NAMES, VALUES).map(lambda value: json.dumps(value).encode())
 )
+
+
+NUMBERS = ("Key_chunk_size", "Max_bps", "Min_bps", "Jitter", "Priority", "Timeout", "TTL")
+NO_UINT32 = (
+    "-1",
+    "4294967296",
+    "1.5",
+    "true",
+    '"32"',
+    '""',
+    "[]",
+    "{}",
+    "9" * 5000,
+    "1e400",
+    "-0.5",
+)
+
+
+@pytest.mark.parametrize("wrong", NO_UINT32, ids=lambda wrong: wrong[:12])
+def test_what_is_no_uint32_is_refused_in_every_number_of_the_qos(wrong: str) -> None:
+    faults = []
+    for name in NUMBERS:
+        body = f'{{{OPEN}, "QoS": {{"{name}": {wrong}}}}}'.encode()
+        with pytest.raises(Malformed) as refused:
+            reading.open_connect(read(body))
+        faults.append(refused.value.field)
+
+    # More digits than any number has are not read as one at all.
+    long = len(wrong) > 4000
+    assert faults == ["body" if long else f"QoS.{name}" for name in NUMBERS]
+
+
+@pytest.mark.parametrize("null", ["null", "0", ""])
+def test_a_number_of_the_qos_that_is_null_zero_or_absent_leaves_the_choice_to_the_kms(
+    null: str,
+) -> None:
+    members = ", ".join(f'"{name}": {null}' for name in NUMBERS) if null else ""
+    whole = reading.open_connect(read(f'{{{OPEN}, "QoS": {{{members}}}}}'.encode()))
+    absent = reading.open_connect(read(f"{{{OPEN}}}".encode()))
+    none = reading.open_connect(read(f'{{{OPEN}, "QoS": null, "Key_stream_ID": null}}'.encode()))
+
+    assert QoS() == whole.qos
+    assert whole == absent == none
 
 
 @pytest.mark.parametrize(

@@ -229,13 +229,16 @@ async def test_an_application_has_as_many_streams_as_it_likes_in_either_directio
     assert keys[0] != keys[1]
 
 
+@pytest.mark.parametrize(
+    "mimetype", ["text/html", "application/json; charset=utf-8", "application", "x" * 254]
+)
 async def test_an_unknown_metadata_type_is_answered_with_the_one_that_is_served(
-    pair: Pair,
+    pair: Pair, mimetype: str
 ) -> None:
     reply = await pair.here.open_connect(
         ALICE,
         OpenConnect(
-            source=ALICE, destination=BOB, qos=attrs.evolve(QOS, metadata_mimetype="text/html")
+            source=ALICE, destination=BOB, qos=attrs.evolve(QOS, metadata_mimetype=mimetype)
         ),
     )
 

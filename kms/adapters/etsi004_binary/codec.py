@@ -169,14 +169,14 @@ class _Payload:
             raise MessageFault("oversized", f"{what} of {length} B, at most {bytes_max}")
         return self.raw(length)
 
-    def text(self, bytes_max: int, what: str) -> str:
-        """Visible ASCII, as URIs and media types are, ended by NUL."""
+    def text(self, bytes_max: int, what: str, *, lowest: int = 0x21) -> str:
+        """Visible ASCII, as URIs are, ended by NUL. ``lowest``: the first octet that may be in it."""
         candidates = bytes(self._data[self._at : self._at + bytes_max + 1])
         length = candidates.find(0)
         if length < 0:
             raise MessageFault("garbage", f"the {what} has no end within {bytes_max} B")
         self._at += length + 1
-        if any(not 0x21 <= octet <= 0x7E for octet in candidates[:length]):
+        if any(not lowest <= octet <= 0x7E for octet in candidates[:length]):
             raise MessageFault("garbage", f"the {what} is not visible ASCII")
         return candidates[:length].decode("ascii")
 
@@ -200,7 +200,8 @@ class _Payload:
         chunk, max_bps, min_bps, jitter, priority, timeout, ttl = _QOS.unpack(self.raw(28))
         fixed = self.left == _MIMETYPE_FIELD_BYTES + len(_NULL)
         begin = self._at
-        mimetype = self.text(MIMETYPE_BYTES_MAX, "mimetype")
+        # With the blanks that its parameters may have: "application/json; charset=utf-8".
+        mimetype = self.text(MIMETYPE_BYTES_MAX, "mimetype", lowest=0x20)
         if fixed and any(self.raw(begin + _MIMETYPE_FIELD_BYTES - self._at)):
             raise MessageFault("garbage", "the mimetype is followed by more than padding")
         qos = QoS(
