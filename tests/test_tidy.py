@@ -141,6 +141,21 @@ def test_documents_do_not_point_nowhere() -> None:
     assert [] == broken
 
 
+def test_documents_quote_tests_that_exist() -> None:
+    """A sentence is shown by a test as long as the test is there."""
+    tests = [path.read_text("utf-8") for path in (ROOT / "tests").rglob("*.py")]
+    there = {name for text in tests for name in re.findall(r"def (test_\w+)\(", text)}
+    files = {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
+    missing = [
+        f"{name_of(path)}: {name}"
+        for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+        for name in re.findall(r"`(test_\w+)`", path.read_text("utf-8"))
+        if name not in there | files
+    ]
+
+    assert [] == missing
+
+
 def test_code_quotes_documents_that_exist() -> None:
     quoted = {
         (name_of(path), target)

@@ -170,7 +170,7 @@ class _Payload:
         return self.raw(length)
 
     def text(self, bytes_max: int, what: str, *, lowest: int = 0x21) -> str:
-        """Visible ASCII, as URIs are, ended by NUL. ``lowest``: the first octet that may be in it."""
+        """Visible ASCII, as URIs are, ended by NUL. ``lowest``: the lowest octet in it."""
         candidates = bytes(self._data[self._at : self._at + bytes_max + 1])
         length = candidates.find(0)
         if length < 0:
