@@ -5,6 +5,7 @@ import pytest
 from kms.domain import limits
 from kms.domain.lifecycle import KeyState
 from kms.domain.moment import Moment
+from kms.domain.names import NodeId
 from kms.domain.records import KeyRunRecord, StreamRecord
 from kms.domain.status import QoS, Status
 from tests.domain.streams_play import ANN, BEN, EVE, KNOWN, A, B, Pair, key_of
@@ -34,6 +35,53 @@ def test_the_other_side_reads_on_until_it_closes_too() -> None:
     assert all_wiped(pair)
     assert [end.stream().closed_ms is not None for end in pair.ends.values()] == [True, True]
     assert [len(list(end.runs())) for end in pair.ends.values()] == [1, 1]
+
+
+@pytest.mark.parametrize("node", [A, B])
+def test_a_restart_of_either_node_leaves_the_other_side_its_keys(node: NodeId) -> None:
+    """Ann closed and is gone; what she read Ben can still read."""
+    pair = Pair().established()
+    read = [pair.read(A) for _ in range(3)]
+    pair.settle()
+    pair.close(A)
+    pair.settle()
+    pair.crash(node)
+    pair.link()
+    pair.settle()
+
+    assert read == [pair.read(B) for _ in range(3)]
+    assert pair.status(A, pair.get(A)) is Status.PEER_NOT_CONNECTED
+    assert pair.status(A, pair.open(A, ANN, KNOWN)) is Status.KSID_IN_USE
+
+
+def test_the_ttl_of_a_side_that_reads_nothing_ends_after_the_other_has_closed() -> None:
+    """Ben crashed, Ann closed: in the end nothing is left at either node but a tombstone."""
+    pair = Pair().established(QoS(ttl=100))
+    pair.read(A)
+    pair.close(A)
+    pair.settle()
+    pair.pass_ms(100_000)
+    pair.pass_ms(limits.WIPE_AFTER_MS + limits.WIPE_STEP_MS)
+
+    assert all_wiped(pair)
+    assert [end.stream().closed_ms is not None for end in pair.ends.values()] == [True, True]
+    assert pair.status(B, pair.open(B, BEN, KNOWN)) is Status.KSID_IN_USE
+
+
+def test_a_close_while_the_opening_waits_ends_the_opening_for_good() -> None:
+    """Another connection of the same application says CLOSE: the KSID is used up at both nodes."""
+    pair = Pair()
+    opening = pair.open(A, ANN, KNOWN)
+    pair.settle()
+    closing = pair.close(A)
+    pair.settle()
+    late = pair.open(B, BEN, KNOWN)
+    pair.settle()
+
+    assert pair.status(A, closing) is Status.SUCCESS
+    assert pair.status(A, opening) is Status.NO_QKD_CONNECTION
+    assert pair.status(B, late) is Status.KSID_IN_USE
+    assert pair.status(A, pair.open(A, ANN, KNOWN)) is Status.KSID_IN_USE
 
 
 def test_a_closed_side_reads_nothing_and_closing_twice_is_closing_once() -> None:
