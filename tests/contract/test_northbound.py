@@ -121,9 +121,10 @@ async def test_a_predefined_ksid_waits_for_the_peer_at_both_ends(pair: Pair) -> 
 @pytest.mark.parametrize("first", [ALICE, BOB])
 async def test_either_end_may_open_a_predefined_ksid_first(pair: Pair, first: SAEId) -> None:
     statuses: list[Status] = []
+    patient = attrs.evolve(QOS, timeout=4000)
 
     async def one_end(counter: Northbound, caller: SAEId, peer: SAEId) -> None:
-        order = OpenConnect(source=caller, destination=peer, qos=QOS, ksid=PREDEFINED)
+        order = OpenConnect(source=caller, destination=peer, qos=patient, ksid=PREDEFINED)
         statuses.append((await counter.open_connect(caller, order)).status)
 
     ends = [(pair.here, ALICE, BOB), (pair.there, BOB, ALICE)]
