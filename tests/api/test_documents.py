@@ -80,7 +80,7 @@ INTERFACES = {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", INTERFACES)
 async def test_no_request_made_from_a_served_document_gets_an_answer_that_is_not_in_it(
     name: str, tmp_path: Path
