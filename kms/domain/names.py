@@ -37,8 +37,10 @@ _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 _SAE = re.compile(r"[a-z][a-z0-9+.-]*:[A-Za-z0-9._~:/?#@!$&'()*+,;=%\[\]-]+")
 # A bare name has no colon: it can never be taken for a URI, nor a URI for it.
 _BARE_SAE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~@-]*")
-# ETSI GS QKD 020: at most 64 characters, all of them fit for a URI.
-_SAE_LENGTH_MAX = 64
+SAE_PATTERN = f"^(?:{_SAE.pattern}|{_BARE_SAE.pattern})$"
+"""what ``sae_id`` reads, as OpenAPI documents say it"""
+# ETSI GS QKD 020: all characters fit for a URI, and so many at most.
+SAE_LENGTH_MAX = 64
 _SECRET = re.compile(r"[0-9a-f]{32}")
 # Two spellings, and no other: ``UUID`` itself takes braces, signs, blanks, underscores and the
 # digits of every script.
@@ -59,14 +61,14 @@ def sae_id(text: object) -> SAEId:
     written for other key managers use bare names there. Either form is within what GS QKD 020
     lets travel between networks.
     """
-    if not isinstance(text, str) or len(text) > _SAE_LENGTH_MAX or not _SAE.fullmatch(text):
+    if not isinstance(text, str) or len(text) > SAE_LENGTH_MAX or not _SAE.fullmatch(text):
         return bare_sae_id(text)
     return SAEId(text)
 
 
 def bare_sae_id(text: object) -> SAEId:
     """The application's name where it is no URI: letters, digits and ``. _ ~ @ -``."""
-    if not isinstance(text, str) or len(text) > _SAE_LENGTH_MAX or not _BARE_SAE.fullmatch(text):
+    if not isinstance(text, str) or len(text) > SAE_LENGTH_MAX or not _BARE_SAE.fullmatch(text):
         wanted = "a URI such as sae:app.site, or a name of A-Z a-z 0-9 . _ ~ @ -, of at most 64"
         raise BadName("application", text, f"{wanted} characters")
     return SAEId(text)

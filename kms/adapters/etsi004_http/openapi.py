@@ -11,6 +11,7 @@ from functools import cache
 from http import HTTPStatus
 
 from kms.adapters.etsi004_http.reading import BUFFER_CHARACTERS_MAX, MIMETYPE_CHARACTERS_MAX
+from kms.domain.names import SAE_LENGTH_MAX, SAE_PATTERN
 from kms.domain.status import Status
 
 PREFIX = "/etsi004/v2.1.1"
@@ -24,14 +25,13 @@ _KSID = (
     "(-[0-9a-fA-F]{4}-4[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}"
     "|[0-9a-fA-F]{4}4[0-9a-fA-F]{3}[89abAB][0-9a-fA-F]{15})$"
 )
-_URI = "^[a-z][a-z0-9+.-]*:[A-Za-z0-9._~:/?#@!$&'()*+,;=%\\[\\]-]+$"
 
 _ABOUT = """\
 OPEN_CONNECT, GET_KEY and CLOSE of ETSI GS QKD 004 V2.1.1 (2020-08), clause 6, with the standard's
 own names. Every outcome that the standard names is HTTP 200 with `status`. Members may also be
 spelled in lower case (`key_stream_id`, `qos`, `key_chunk_size`, ...); one member in two spellings,
 or a member that is not known, is HTTP 400. Bodies are at most 64 KiB of UTF-8 JSON. Who calls is
-taken from the client certificate: its one URI SAN, of scheme `sae`.
+taken from the client certificate: its one URI SAN, or what the operator configured.
 
 Keep connections open: a handshake costs as much as 30 requests. Hanging up during GET_KEY may lose
 that key at this end: go on at the next index, at both ends.
@@ -149,7 +149,7 @@ def _schemas() -> Json:
         "pattern": _KSID,
         "description": "UUID version 4, with its hyphens or without; not secret",
     }
-    uri: Json = {"type": "string", "maxLength": 64, "pattern": _URI}
+    uri: Json = {"type": "string", "maxLength": SAE_LENGTH_MAX, "pattern": SAE_PATTERN}
     needed_ksid = {**ksid, "type": "string"}
     return {
         "uint32": {"type": "integer", "minimum": 0, "maximum": _UINT32_MAX},

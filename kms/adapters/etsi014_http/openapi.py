@@ -11,6 +11,7 @@ from http import HTTPStatus
 
 from kms.adapters.etsi014_http.routes import OPENAPI, PREFIX
 from kms.domain import limits
+from kms.domain.names import SAE_LENGTH_MAX, SAE_PATTERN
 
 Json = dict[str, object]
 
@@ -134,8 +135,8 @@ def _schemas() -> Json:
     return {
         "SAEID": {
             "type": "string",
-            "maxLength": 64,
-            "pattern": "^[a-z][a-z0-9+.-]*:[A-Za-z0-9._~:/?#@!$&'()*+,;=%\\[\\]-]+$",
+            "maxLength": SAE_LENGTH_MAX,
+            "pattern": SAE_PATTERN,
             "examples": ["sae:app.site"],
         },
         "KeyID": {"type": "string", "format": "uuid", "pattern": _UUID},
