@@ -13,11 +13,12 @@ import attrs
 from kms.domain import limits
 from kms.domain.effects import Answer
 from kms.domain.events import Asked
-from kms.domain.keyruns import Span
+from kms.domain.keyruns import TAKEN, UNREAD
 from kms.domain.lifecycle import KeyEvent, KeyState
 from kms.domain.outbox import Outbox
 from kms.domain.register import Register
 from kms.domain.requests import Close, CloseReply, KeyReply, OpenReply
+from kms.domain.run import Span
 from kms.domain.speech import Speech
 from kms.domain.status import Status
 from kms.domain.stream import Stream, StreamState
@@ -61,7 +62,7 @@ class Ending:
         self._register.touch(stream)
         out.audit("stream-closed", actor=actor, subject=str(stream.ksid), reason=reason)
         self._answer_all(stream, reason, out)
-        waiting = stream.runs.spans(KeyState.PRE_ACTIVATION)
+        waiting = stream.runs.spans(UNREAD)
         self._destroy(stream, waiting, reason, out)
         if stream.record.remote_closed:
             self._speech.say_closed(stream.record)
@@ -76,7 +77,7 @@ class Ending:
         if not stream.record.remote_closed:
             stream.record = attrs.evolve(stream.record, remote_closed=True)
             self._register.touch(stream)
-            unmet = stream.runs.spans(KeyState.PRE_ACTIVATION, stream.deliverable)
+            unmet = stream.runs.spans(UNREAD, stream.deliverable)
             self._destroy(stream, unmet, reason, out)
         if stream.record.local_closed:
             self._finish(stream, out)
@@ -86,9 +87,9 @@ class Ending:
     def roll_back(self, stream: Stream, out: Outbox) -> None:
         """The opening never was: forgotten here, withdrawn at the neighbour."""
         self._answer_all(stream, "its opening is rolled back", out)
-        waiting = stream.runs.spans(KeyState.PRE_ACTIVATION)
+        waiting = stream.runs.spans(UNREAD)
         self._destroy(stream, waiting, "opening rolled back", out)
-        assert not stream.runs.spans(KeyState.ACTIVE), "what was delivered is not rolled back"
+        assert not stream.runs.spans(TAKEN), "what was delivered is not rolled back"
         self._speech.say_closed(stream.record, withdrawn=True)
         self._register.drop(stream, out)
         out.audit("stream-rolled-back", actor="node", subject=str(stream.ksid))
@@ -97,7 +98,7 @@ class Ending:
         """Undelivered keys are compromised, then wiped (I13)."""
         self._register.destroy(
             stream,
-            stream.runs.spans(KeyState.PRE_ACTIVATION),
+            stream.runs.spans(UNREAD),
             KeyEvent.COMPROMISE,
             KeyEvent.DESTROY,
             reason=f"compromised: {reason}",
@@ -151,9 +152,9 @@ class Ending:
     def _finish(self, stream: Stream, out: Outbox) -> None:
         """Both sides are closed: a tombstone, as soon as what was delivered is wiped."""
         assert stream.state is StreamState.CLOSED, "both sides are closed"
-        waiting = stream.runs.spans(KeyState.PRE_ACTIVATION)
+        waiting = stream.runs.spans(UNREAD)
         self._destroy(stream, waiting, stream.record.reason, out)
-        if stream.runs.spans(KeyState.ACTIVE):
+        if stream.runs.spans(TAKEN):
             self._set_timer(stream)
             return
         self._speech.say_closed(stream.record)
@@ -168,12 +169,17 @@ class Ending:
         else:
             spans = stream.runs.settled(stream.unit_chunks)
         for span in spans:
-            stream.runs.move(
-                span, KeyEvent.DEACTIVATE, KeyEvent.DESTROY, now=out.now, reason=DELIVERED
-            )
+            run = stream.runs.at(span.first)
+            assert run is not None, "a span lies in a run"
+            if run.state is KeyState.COMPROMISED:
+                stream.runs.move(span, KeyEvent.DESTROY, now=out.now, reason=run.reason)
+            else:
+                stream.runs.move(
+                    span, KeyEvent.DEACTIVATE, KeyEvent.DESTROY, now=out.now, reason=DELIVERED
+                )
             self._register.wipe(stream, span, out)
             self._register.touch(stream)
-        if not stream.runs.spans(KeyState.ACTIVE):
+        if not stream.runs.spans(TAKEN):
             stream.wipe_by_ms = None
         elif all_of_it:
             stream.wipe_by_ms = now_ms + limits.DESTROY_WITHIN_MS // 2

@@ -24,7 +24,8 @@ branch; else it was made by another, and the own chunks are taken back.
 
 import attrs
 
-from kms.domain.lifecycle import KeyEvent, KeyState
+from kms.domain.keyruns import UNREAD
+from kms.domain.lifecycle import KeyEvent
 from kms.domain.outbox import Outbox
 from kms.domain.register import Register
 from kms.domain.stream import Stream
@@ -56,7 +57,7 @@ class Comparison:
         if kept < record.next_index:
             self._register.destroy(
                 stream,
-                stream.runs.spans(KeyState.PRE_ACTIVATION, kept),
+                stream.runs.spans(UNREAD, kept),
                 KeyEvent.DESTROY,
                 reason="lost when an end restarted",
                 out=out,
@@ -70,7 +71,7 @@ class Comparison:
             return
         self._register.destroy(
             stream,
-            stream.runs.spans(KeyState.PRE_ACTIVATION, first),
+            stream.runs.spans(UNREAD, first),
             KeyEvent.DESTROY,
             reason="never reached the other end",
             out=out,

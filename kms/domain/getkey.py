@@ -11,7 +11,7 @@ from kms.domain import limits
 from kms.domain.close import DELIVERED, UNKNOWN, Ending
 from kms.domain.effects import Answer, DeliverKey
 from kms.domain.events import Asked
-from kms.domain.keyruns import SEVERAL, Run, Span
+from kms.domain.keyruns import SEVERAL
 from kms.domain.lifecycle import KeyEvent, KeyState
 from kms.domain.metadata import METADATA_BYTES_MAX, describe
 from kms.domain.names import LinkId
@@ -19,6 +19,7 @@ from kms.domain.outbox import Outbox
 from kms.domain.pace import stock_chunks
 from kms.domain.register import Register
 from kms.domain.requests import GetKey, KeyReply
+from kms.domain.run import Run, Span
 from kms.domain.speech import Speech
 from kms.domain.status import Status
 from kms.domain.stream import Stream, Waiting

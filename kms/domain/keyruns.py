@@ -12,7 +12,7 @@ like and save once.
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 from operator import attrgetter
 
 import attrs
@@ -23,48 +23,17 @@ from kms.domain.moment import Moment
 from kms.domain.names import KSID, MaterialId
 from kms.domain.outbox import Outbox
 from kms.domain.records import KeyRunRecord
+from kms.domain.run import Run, Span, run_of, span_of
 
 SEVERAL = "several reasons: see the audit"
+WAITING = frozenset({KeyState.PRE_ACTIVATION})
+"""to be delivered"""
+UNREAD = frozenset({KeyState.PRE_ACTIVATION, KeyState.SUSPENDED})
+"""nobody has them, and they may be delivered yet"""
+TAKEN = frozenset({KeyState.ACTIVE, KeyState.COMPROMISED})
+"""to be wiped soon (unread keys that are compromised are destroyed in the same batch)"""
 
 _first = attrgetter("first")
-
-
-@attrs.define(kw_only=True)
-class Run:
-    """One run. ``expires_mono_ms`` is the same instant as ``expires_ms`` by the other clock."""
-
-    first: int
-    count: int
-    state: KeyState
-    material: MaterialId | None
-    material_first: int
-    created_ms: int
-    expires_ms: int | None
-    expires_mono_ms: int | None = None
-    since_ms: int
-    reason: str
-    stamp: int = 0
-    """when it was delivered, in steps of the process; 0 long ago"""
-
-    @property
-    def end(self) -> int:
-        return self.first + self.count
-
-    def expired(self, now: Moment) -> bool:
-        """The earlier of the two clocks counts."""
-        return (self.expires_ms is not None and self.expires_ms <= now.wall_ms) or (
-            self.expires_mono_ms is not None and self.expires_mono_ms <= now.mono_ms
-        )
-
-
-@attrs.frozen(kw_only=True)
-class Span:
-    """Chunks ``first`` to ``first + count`` that lie in one material."""
-
-    first: int
-    count: int
-    material: MaterialId
-    material_first: int
 
 
 class KeyRuns:
@@ -73,7 +42,7 @@ class KeyRuns:
     def __init__(self, ksid: KSID, records: Iterable[KeyRunRecord] = ()) -> None:
         """Restart is the same constructor: the runs as they were saved."""
         self.ksid = ksid
-        self._runs = [_run(record) for record in sorted(records, key=lambda r: r.first)]
+        self._runs = [run_of(record) for record in sorted(records, key=lambda r: r.first)]
         self._saved = {run.first for run in self._runs}
         self._changed: dict[int, Run | None] = {}
         """since the last ``save_to``, by the first index; None is gone"""
@@ -83,6 +52,7 @@ class KeyRuns:
             assert run.first == end, "runs have no gap"
             end = run.end
         self.ready = sum(r.count for r in self._runs if r.state is KeyState.PRE_ACTIVATION)
+        self.suspended = sum(r.count for r in self._runs if r.state is KeyState.SUSPENDED)
 
     def __iter__(self) -> Iterator[Run]:
         return iter(self._runs)
@@ -126,25 +96,39 @@ class KeyRuns:
     def delivered_long_ago(self) -> list[Span]:
         """All chunks that ``age`` found old."""
         return [
-            _span(run, run.first, run.end)
+            span_of(run, run.first, run.end)
             for run in self._runs
-            if run.state is KeyState.ACTIVE and not run.stamp
+            if run.state in TAKEN and not run.stamp
         ]
 
-    def spans(self, state: KeyState, first: int = 0) -> list[Span]:
-        """All chunks in ``state`` from ``first`` on."""
-        return [
-            _span(run, max(run.first, first), run.end)
-            for run in self._runs[max(self._place(first), 0) :]
-            if run.state is state and run.end > first
-        ]
+    def spans(
+        self, states: frozenset[KeyState], first: int = 0, end: int = limits.INDEX_MAX + 1
+    ) -> list[Span]:
+        """All chunks in one of ``states`` from ``first`` on, below ``end``."""
+        found: list[Span] = []
+        for run in islice(self._runs, max(self._place(first), 0), None):
+            if run.first >= end:
+                break
+            if run.state in states and run.end > first:
+                found.append(span_of(run, max(run.first, first), min(run.end, end)))
+        return found
+
+    def delivered(self, first: int, end: int) -> int:
+        """How many of these chunks the application has got, as far as the runs still say."""
+        return sum(
+            min(run.end, end) - max(run.first, first)
+            for run in self._runs
+            if run.first < end
+            and run.end > first
+            and (run.state in TAKEN or run.reason.startswith("delivered"))
+        )
 
     def expired(self, now: Moment) -> list[Span]:
         """Chunks whose TTL ended while they waited."""
         return [
-            _span(run, run.first, run.end)
+            span_of(run, run.first, run.end)
             for run in self._runs
-            if run.state is KeyState.PRE_ACTIVATION and run.expired(now)
+            if run.state in UNREAD and run.expired(now)
         ]
 
     def oldest(self, count: int) -> list[Span]:
@@ -154,7 +138,7 @@ class KeyRuns:
             if count <= 0:
                 break
             if run.state is KeyState.PRE_ACTIVATION:
-                found.append(_span(run, run.first, run.first + min(run.count, count)))
+                found.append(span_of(run, run.first, run.first + min(run.count, count)))
                 count -= run.count
         return found
 
@@ -163,7 +147,7 @@ class KeyRuns:
         of ``unit`` chunks, and units that nobody else is left in."""
         found: list[Span] = []
         for place, run in enumerate(self._runs):
-            if run.state is not KeyState.ACTIVE or run.stamp:
+            if run.state not in TAKEN or run.stamp:
                 continue
             low, high = run.first, run.end
             if place and self._runs[place - 1].material == run.material:
@@ -171,14 +155,14 @@ class KeyRuns:
             if place + 1 < len(self._runs) and self._runs[place + 1].material == run.material:
                 high -= (high - run.material_first) % unit
             if low < high:
-                found.append(_span(run, low, high))
+                found.append(span_of(run, low, high))
         return found
 
     def expiry(self) -> tuple[int, int] | None:
         """The first expiry of what waits, by the monotonic and by the wall clock."""
         mono, wall = [], []
         for run in self._runs:
-            if run.state is KeyState.PRE_ACTIVATION and run.expires_ms is not None:
+            if run.state in UNREAD and run.expires_ms is not None:
                 wall.append(run.expires_ms)
                 mono.append(run.expires_mono_ms if run.expires_mono_ms is not None else 0)
         return (min(mono), min(wall)) if wall else None
@@ -243,14 +227,32 @@ class KeyRuns:
         if end < run.end:
             self._split(place, end)
         self._changed[run.first] = run
-        if run.state is KeyState.PRE_ACTIVATION and state is not KeyState.PRE_ACTIVATION:
-            self.ready -= run.count
-        run.state, run.since_ms, run.reason, run.stamp = state, now.wall_ms, reason, stamp
+        self._count(run, -1)
+        run.state, run.since_ms, run.reason = state, now.wall_ms, reason
+        if state is not KeyState.COMPROMISED:
+            # What is compromised behind its delivery is wiped no sooner than it can be read.
+            run.stamp = stamp
+        self._count(run, 1)
+        if state is KeyState.PRE_ACTIVATION:
+            self._unread = min(self._unread, run.first)
         if state is KeyState.DESTROYED:
             run.material, run.material_first = None, run.first
-        if state is not KeyState.PRE_ACTIVATION:
+        if state not in UNREAD:
             run.expires_ms = run.expires_mono_ms = None
         self._melt(place, place + 1)
+
+    def remark(self, first: int, end: int, *, before: str, reason: str) -> None:
+        """Of these chunks, those that were destroyed for ``before`` have this reason."""
+        for place in range(len(self._runs) - 1, -1, -1):
+            run = self._runs[place]
+            if run.first >= end or run.end <= first:
+                continue
+            if run.state is KeyState.DESTROYED and run.reason == before:
+                if run.end > end:
+                    self._split(place, end)
+                place = self._split(place, max(run.first, first))
+                self._changed[self._runs[place].first] = self._runs[place]
+                self._runs[place].reason = reason
 
     def fall_back(self, first: int) -> None:
         """Chunks from ``first`` on were never made. I2: none of them was delivered."""
@@ -258,11 +260,11 @@ class KeyRuns:
             return
         place = self._split(self._place(first), first)
         for run in self._runs[place:]:
-            assert run.state in (KeyState.PRE_ACTIVATION, KeyState.DESTROYED), (
+            assert run.state is KeyState.DESTROYED or run.state in UNREAD, (
                 "I2 a chunk that only one end holds is not delivered"
             )
             self._changed[run.first] = None
-            self.ready -= run.count if run.state is KeyState.PRE_ACTIVATION else 0
+            self._count(run, -1)
         del self._runs[place:]
         self._unread = min(self._unread, first)
 
@@ -302,6 +304,10 @@ class KeyRuns:
         self._changed.clear()
 
     # ---- the list ---------------------------------------------------------------------------
+
+    def _count(self, run: Run, sign: int) -> None:
+        self.ready += sign * run.count * (run.state is KeyState.PRE_ACTIVATION)
+        self.suspended += sign * run.count * (run.state is KeyState.SUSPENDED)
 
     def _place(self, index: int) -> int:
         return bisect_right(self._runs, index, key=_first) - 1
@@ -365,27 +371,6 @@ class KeyRuns:
             since_ms=0,
             reason="",
         )
-
-
-def _run(record: KeyRunRecord) -> Run:
-    return Run(
-        first=record.first,
-        count=record.count,
-        state=record.state,
-        material=record.material,
-        material_first=record.material_first,
-        created_ms=record.created_ms,
-        expires_ms=record.expires_ms,
-        since_ms=record.since_ms,
-        reason=record.reason,
-    )
-
-
-def _span(run: Run, first: int, end: int) -> Span:
-    assert run.material is not None, "chunks that are not destroyed lie somewhere"
-    return Span(
-        first=first, count=end - first, material=run.material, material_first=run.material_first
-    )
 
 
 def _equal(left: Run, right: Run, whatever_reason: bool) -> bool:

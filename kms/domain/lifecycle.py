@@ -2,6 +2,11 @@
 
 Rule 1: a transition that the table does not list is refused and changes nothing.
 Rule 2: every transition is recorded with time and reason by whoever makes it.
+
+SP 800-57 suspends keys in use, and so the table says (active). Of a key that an application has,
+this node holds no bits for long: what it can hold back is a key that nobody has yet. So there is
+one way more, suspended before its delivery and released to wait for it again; a key that came
+that way never becomes active but by its delivery.
 """
 
 from enum import Enum
@@ -32,6 +37,8 @@ class KeyEvent(Enum):
     DELIVER = "deliver"
     SUSPEND = "suspend"
     RESUME = "resume"
+    RELEASE = "release"
+    """what was suspended before its delivery waits for it again"""
     DEACTIVATE = "deactivate"
     COMPROMISE = "compromise"
     DESTROY = "destroy"
@@ -42,6 +49,7 @@ _S, _E = KeyState, KeyEvent
 TRANSITIONS: dict[KeyState, dict[KeyEvent, KeyState]] = {
     _S.PRE_ACTIVATION: {
         _E.DELIVER: _S.ACTIVE,
+        _E.SUSPEND: _S.SUSPENDED,
         _E.COMPROMISE: _S.COMPROMISED,
         _E.DESTROY: _S.DESTROYED,
     },
@@ -53,6 +61,7 @@ TRANSITIONS: dict[KeyState, dict[KeyEvent, KeyState]] = {
     },
     _S.SUSPENDED: {
         _E.RESUME: _S.ACTIVE,
+        _E.RELEASE: _S.PRE_ACTIVATION,
         _E.DEACTIVATE: _S.DEACTIVATED,
         _E.COMPROMISE: _S.COMPROMISED,
         _E.DESTROY: _S.DESTROYED,

@@ -3,7 +3,7 @@
 import pytest
 
 from kms.domain.effects import Audit
-from kms.domain.lifecycle import KeyState
+from kms.domain.keyruns import WAITING
 from kms.domain.outbox import Outbox
 from kms.domain.stream import Stream
 from tests.domain.streams_play import KNOWN, Pair
@@ -35,7 +35,7 @@ class Bench:
 
     def waiting(self) -> set[int]:
         """Chunks that can still be delivered here."""
-        spans = self.stream.runs.spans(KeyState.PRE_ACTIVATION)
+        spans = self.stream.runs.spans(WAITING)
         return {index for span in spans for index in range(span.first, span.first + span.count)}
 
     def audited(self) -> list[tuple[str, str, str, object, object, object]]:

@@ -3,11 +3,12 @@
 import pytest
 
 from kms.domain import limits
-from kms.domain.keyruns import KeyRuns, Span
+from kms.domain.keyruns import KeyRuns
 from kms.domain.lifecycle import KeyEvent, KeyState
 from kms.domain.moment import Moment
 from kms.domain.names import MaterialId
 from kms.domain.records import KeyRunRecord
+from kms.domain.run import Span
 from tests.domain.linkbench import forgotten, outbox, saved
 from tests.domain.streams_play import KNOWN
 

@@ -6,17 +6,20 @@ from pathlib import Path
 import pytest
 
 from kms.domain.errors import LocalFault
-from kms.domain.keyruns import KeyRuns, Span
+from kms.domain.keyruns import KeyRuns
 from kms.domain.lifecycle import TRANSITIONS, KeyEvent, KeyState, after
 from kms.domain.moment import Moment
 from kms.domain.names import MaterialId
 from kms.domain.records import KeyRunRecord
+from kms.domain.run import Span
 from tests.domain.streams_play import KNOWN
 
 FIGURES = Path(__file__).parents[2] / "docs" / "figures"
-# SP 800-57 Part 1 section 7, written down again here so that a slip of the table shows.
+# SP 800-57 Part 1 section 7, written down again here so that a slip of the table shows; and our
+# own way from pre-activation to suspended and back.
 LISTED = {
     ("pre-activation", "deliver"): "active",
+    ("pre-activation", "suspend"): "suspended",
     ("pre-activation", "compromise"): "compromised",
     ("pre-activation", "destroy"): "destroyed",
     ("active", "suspend"): "suspended",
@@ -24,6 +27,7 @@ LISTED = {
     ("active", "compromise"): "compromised",
     ("active", "destroy"): "destroyed",
     ("suspended", "resume"): "active",
+    ("suspended", "release"): "pre-activation",
     ("suspended", "deactivate"): "deactivated",
     ("suspended", "compromise"): "compromised",
     ("suspended", "destroy"): "destroyed",
