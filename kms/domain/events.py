@@ -16,6 +16,7 @@ from kms.domain.names import (
     SAEId,
     SecretId,
 )
+from kms.domain.orders import KeyOrder
 from kms.domain.policy import Policy
 from kms.domain.records import Way
 from kms.domain.requests import Request
@@ -161,6 +162,17 @@ class HungUp:
     request_id: int
 
 
+@attrs.frozen(kw_only=True)
+class KeysOrdered:
+    """An operator orders about keys. Answered exactly once, by an ``OrderDone``.
+
+    ``request_id``: a number that no application's request has.
+    """
+
+    request_id: int
+    order: KeyOrder
+
+
 Event = (
     Started
     | Restored
@@ -176,4 +188,5 @@ Event = (
     | PeerLost
     | Asked
     | HungUp
+    | KeysOrdered
 )

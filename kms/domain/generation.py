@@ -1,10 +1,10 @@
 """Whether this store is the newest one there ever was: what only a witness outside can say (I1).
 
 Rules. The store's *generation* rises by one in every batch that writes what a copy made before must
-not be used without: a grant, a link's epoch, secret, doubt or alarm, a stream's next index, a
-start. ``_MATTERS`` is the whole list. The witness has each generation before anything of its batch
-leaves; so a witness that has seen more than the records say proves that the records are a copy put
-back, however old the neighbour's are.
+not be used without: a grant, a link's epoch, secret, doubt or alarm, a stream's next index, an
+operator's order about keys, a start. ``_MATTERS`` is the whole list. The witness has each
+generation before anything of its batch leaves; so a witness that has seen more than the records say
+proves that the records are a copy put back, however old the neighbour's are.
 
 Theory of operation. A copy of the present generation is as good as a crash: what it lacks
 (deliveries, closes, blocks) never makes two uses of one bit or two keys of one index. An older copy
@@ -24,12 +24,20 @@ from kms.domain.attestation import Attestation
 from kms.domain.effects import Attest, Save
 from kms.domain.names import NodeId
 from kms.domain.outbox import Outbox
-from kms.domain.records import LinkRecord, NodeRecord, PadRecord, Record, StreamRecord
+from kms.domain.records import (
+    HoldRecord,
+    LinkRecord,
+    NodeRecord,
+    PadRecord,
+    Record,
+    StreamRecord,
+)
 
 _MATTERS: dict[type[Record], Callable[[Any], object]] = {
     PadRecord: lambda pad: pad.granted,
     LinkRecord: lambda link: (link.state, link.epoch, link.secrets, link.alarm, link.restored),
     StreamRecord: lambda stream: stream.next_index,
+    HoldRecord: lambda hold: (hold.leader, hold.follower, hold.compromised),
 }
 
 

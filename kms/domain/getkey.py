@@ -11,10 +11,11 @@ from kms.domain import limits
 from kms.domain.close import DELIVERED, UNKNOWN, Ending
 from kms.domain.effects import Answer, DeliverKey
 from kms.domain.events import Asked
-from kms.domain.keyruns import SEVERAL
+from kms.domain.holds import COMPROMISED, SUSPENDED
+from kms.domain.keyruns import SEVERAL, UNREAD
 from kms.domain.lifecycle import KeyEvent, KeyState
 from kms.domain.metadata import METADATA_BYTES_MAX, describe
-from kms.domain.names import LinkId
+from kms.domain.names import KSID, LinkId, SAEId
 from kms.domain.outbox import Outbox
 from kms.domain.pace import stock_chunks
 from kms.domain.register import Register
@@ -28,8 +29,8 @@ from kms.domain.supply import Supply
 _GONE = {
     KeyState.ACTIVE: "was delivered already",
     KeyState.DEACTIVATED: "was delivered already",
-    KeyState.SUSPENDED: "is held back",
-    KeyState.COMPROMISED: "is compromised",
+    KeyState.SUSPENDED: f"is {SUSPENDED}",
+    KeyState.COMPROMISED: f"is {COMPROMISED}",
 }
 
 
@@ -48,7 +49,11 @@ class Reading:
         """GET_KEY is answered, now or within the stream's Timeout."""
         stream = self._register.streams.get(request.ksid)
         if stream is None or not self._reads(stream, event):
-            self._refuse(event, Status.PEER_NOT_CONNECTED, UNKNOWN, out)
+            if self._compromised(request.ksid, event.caller):
+                message = f"the stream was {COMPROMISED}: open another one"
+                self._refuse(event, Status.INSUFFICIENT_KEY, message, out)
+            else:
+                self._refuse(event, Status.PEER_NOT_CONNECTED, UNKNOWN, out)
             return
         self._seen(stream, out)
         most = request.chunk_bytes_max
@@ -145,6 +150,12 @@ class Reading:
             return False
         return record.local == caller and record.local_joined and not record.local_closed
 
+    def _compromised(self, ksid: KSID, caller: SAEId) -> bool:
+        """Whether this was a stream of the caller, until an operator said that it is lost."""
+        stream, buried = self._register.streams.get(ksid), self._register.tombstones.get(ksid)
+        record = stream.record if stream is not None else buried.record if buried else None
+        return record is not None and (record.local, record.reason) == (caller, COMPROMISED)
+
     def _refuse(self, event: Asked, status: Status, message: str, out: Outbox) -> None:
         out.add(Answer(request_id=event.request_id, reply=KeyReply(status=status, message=message)))
 
@@ -184,13 +195,19 @@ class Reading:
         run = stream.runs.at(index)
         if run is None or run.state in (KeyState.ACTIVE, KeyState.DEACTIVATED):
             return False
-        return run.state is not KeyState.PRE_ACTIVATION and run.reason not in (DELIVERED, SEVERAL)
+        known = run.state in UNREAD or run.reason.startswith(DELIVERED)
+        return not known and run.reason != SEVERAL
 
     def _find(self, stream: Stream, request: GetKey) -> tuple[int | None, str]:
         """The index to deliver now, or None to wait; why not, if never."""
         record, index = stream.record, request.index
+        refusal = self._register.holds.refusal(record, index)
+        if refusal:
+            return index, refusal
         unread = stream.runs.next_ready(stream.deliverable)
         if index is None:
+            if unread is None and self._register.holds.pauses(record):
+                return None, f"the stream is {SUSPENDED}"
             if unread is None and record.remote_closed:
                 return None, "the peer application has closed the stream"
             if unread is None and record.next_index > limits.INDEX_MAX and not stream.runs.ready:

@@ -205,6 +205,11 @@ WIPE_AFTER_MS: Final = 2000
 WIPE_STEP_MS: Final = 250
 # Timers of one tick; the rest follow in the next one.
 DUE_PER_TICK_MAX: Final = 4096
+# Ranges of indices that operators suspended or compromised, of one stream: a person names a few.
+HOLD_RANGES_MAX: Final = 64
+# Of an operator's name and reason, said to the neighbour and kept in both audits.
+OPERATOR_CHARACTERS_MAX: Final = 64
+REASON_CHARACTERS_MAX: Final = 200
 # Closed streams remembered; then the oldest is forgotten early.
 TOMBSTONES_MAX: Final = 100_000
 # A closed stream's KSID is refused for this long (tombstone).

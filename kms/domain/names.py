@@ -27,6 +27,9 @@ BlockId = NewType("BlockId", UUID)
 KSID = NewType("KSID", UUID)
 """Key_stream_ID, UUID version 4 (ETSI GS QKD 004 V2.1.1 table 2). Not secret."""
 
+WHOLE_LINK = KSID(UUID(int=0))
+"""Stands where a KSID would, for all streams of a link: no stream can have it."""
+
 MaterialId = NewType("MaterialId", str)
 """A name under which the storage port keeps sealed bits. Never reused."""
 

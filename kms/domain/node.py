@@ -22,6 +22,7 @@ from kms.domain.events import (
     DeviceChanged,
     Event,
     HungUp,
+    KeysOrdered,
     LinkAdded,
     MaterialOpened,
     NetworkChanged,
@@ -34,6 +35,7 @@ from kms.domain.events import (
     Tick,
 )
 from kms.domain.generation import Generation
+from kms.domain.holds import COMPROMISED
 from kms.domain.link import Link
 from kms.domain.linkmemory import LinkSettings
 from kms.domain.moment import Moment
@@ -41,6 +43,7 @@ from kms.domain.names import KSID, DeviceId, LinkId, NodeId, SecretId, link_id
 from kms.domain.outbox import Outbox
 from kms.domain.records import (
     BlockRecord,
+    HoldRecord,
     KeyRunRecord,
     LinkRecord,
     LinkState,
@@ -78,8 +81,10 @@ class Node:
         self._ticked_ms = 0
         self.standing: standing.Gate | None = None
         """who answers while the node stands (docs/operations.md); None when it does not"""
-        runs = [each for each in kept if isinstance(each, StreamRecord | KeyRunRecord)]
-        self.streams = Streams(node, runs, self.links)
+        of_streams = [
+            each for each in kept if isinstance(each, StreamRecord | KeyRunRecord | HoldRecord)
+        ]
+        self.streams = Streams(node, of_streams, self.links)
         of_link: dict[LinkId, list[LinkRecord | PadRecord | BlockRecord]] = {}
         for record in kept:
             if isinstance(record, LinkRecord | PadRecord | BlockRecord):
@@ -102,6 +107,9 @@ class Node:
             for link in self.links.values():
                 if link.stirred:
                     self._guarded(link, out, link.flush)
+            # Behind the frames that say so to the neighbours.
+            for name in self.streams.condemned():
+                self._condemn(self.links[name], out)
             self.generation.close(out)
         return out.effects
 
@@ -144,6 +152,8 @@ class Node:
                 self._device_changed(event, out)
             case LinkAdded():
                 self._link_added(event, out)
+            case KeysOrdered():
+                self.streams.ordered(event, out)
             case Started():
                 self._started(event, out)
             case _:
@@ -268,6 +278,10 @@ class Node:
             link.started(self._number(), out)
             out.audit("link-added", actor="operator", subject=link.link)
 
+    def _condemn(self, link: Link, out: Outbox) -> None:
+        if link.memory.state is LinkState.OPEN:
+            self._stir(link, out, partial(link.doubt, COMPROMISED))
+
     def refuses_secret(self, link: LinkId, secret_id: SecretId) -> str:
         """Why ``SecretCarried`` would be refused; empty when it would not."""
         if self.standing is not None:
@@ -290,6 +304,7 @@ class Node:
             # it may know as little.
             memory.restored = Way.BURN
             self.streams.end(event.link, RESTORED, out)
+        self.streams.renewed(event.link, out)
         self._with(event.link, out, lambda link, out: link.secret_carried(event, out))
 
     def _block_arrived(self, event: BlockArrived, out: Outbox) -> None:

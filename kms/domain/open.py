@@ -144,6 +144,8 @@ class Opening:
             trouble = "no link to the peer application's node is up"
         elif channel.alarmed:
             trouble = f"the link to the peer application's node is stopped: {channel.alarmed}"
+        if link is not None:
+            trouble = trouble or register.holds.stopped(link)
         trouble = trouble or self.full(event.caller) or register.crowd(event.caller)
         if trouble or channel is None or link is None:
             self._reply(event, Status.NO_QKD_CONNECTION, trouble, request.qos, out)

@@ -168,7 +168,30 @@ class KeyRunRecord:
     reason: str
 
 
-Record = NodeRecord | LinkRecord | BlockRecord | PadRecord | StreamRecord | KeyRunRecord
+@attrs.frozen(kw_only=True)
+class HoldRecord:
+    """What operators of either end have said about keys of one stream, or of a whole link."""
+
+    KEY: ClassVar[tuple[str, ...]] = ("link", "ksid")
+    link: LinkId
+    ksid: KSID
+    """``WHOLE_LINK``: all streams of the link"""
+    leader: int = 0
+    """number of the last order at the link's leader; rises with its wall clock"""
+    follower: int = 0
+    suspended: tuple[tuple[int, int], ...] = ()
+    """indices that are held back, (first, end), in order and apart from one another"""
+    compromised: tuple[tuple[int, int], ...] = ()
+    """indices that nobody gets any more; they only grow"""
+    operator: str = ""
+    """who gave the newest order"""
+    reason: str = ""
+    since_ms: int = 0
+
+
+Record = (
+    NodeRecord | LinkRecord | BlockRecord | PadRecord | StreamRecord | KeyRunRecord | HoldRecord
+)
 RECORDS: tuple[type[Record], ...] = (
     NodeRecord,
     LinkRecord,
@@ -176,4 +199,5 @@ RECORDS: tuple[type[Record], ...] = (
     PadRecord,
     StreamRecord,
     KeyRunRecord,
+    HoldRecord,
 )

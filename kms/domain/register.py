@@ -15,14 +15,15 @@ from kms.domain.caps import Caps
 from kms.domain.channel import Channel
 from kms.domain.due import Due
 from kms.domain.effects import Answer, WipeMaterial
+from kms.domain.holds import Holds
 from kms.domain.keyruns import KeyRuns
 from kms.domain.lifecycle import KeyEvent
 from kms.domain.moment import Moment
-from kms.domain.names import KSID, LinkId, NodeId, SAEId, peer_of
+from kms.domain.names import KSID, WHOLE_LINK, LinkId, NodeId, SAEId, peer_of
 from kms.domain.outbox import Outbox
 from kms.domain.policy import Policy, Rule
 from kms.domain.qos import cost_bps
-from kms.domain.records import KeyRunRecord, StreamRecord
+from kms.domain.records import HoldRecord, KeyRunRecord, StreamRecord
 from kms.domain.requests import GetKey, Reply
 from kms.domain.run import Span
 from kms.domain.service import LinkService
@@ -46,7 +47,7 @@ class Register:
     def __init__(
         self,
         node: NodeId,
-        records: Iterable[StreamRecord | KeyRunRecord],
+        records: Iterable[StreamRecord | KeyRunRecord | HoldRecord],
         channels: Mapping[LinkId, Channel],
     ) -> None:
         self.node = node
@@ -68,7 +69,13 @@ class Register:
         self._dirty: dict[Stream, None] = {}
         self._tombstone_end_ms: int | None = None
         """by the wall clock, of the oldest"""
-        self._restored = list(records)
+        self._restored: list[StreamRecord | KeyRunRecord] = []
+        self.holds = Holds()
+        for record in records:
+            if isinstance(record, HoldRecord):
+                self.holds.restore(record)
+            else:
+                self._restored.append(record)
 
     def at(self, now: Moment) -> bool:
         """Time is ``now``. True the first time: the records are streams again, the monotonic
@@ -116,6 +123,7 @@ class Register:
         stream.runs.forget_to(out)
         if stream.saved is not None:
             out.forget(stream.saved)
+        self.unhold(stream.record.link, out, stream.ksid)
 
     def bury(self, stream: Stream, out: Outbox) -> None:
         """The closed stream is a tombstone."""
@@ -124,6 +132,7 @@ class Register:
         run = stream.runs.fold(out.now)
         stream.runs.save_to(out)
         out.save(record)
+        self.unhold(record.link, out, record.ksid)
         self.tombstones[record.ksid] = Tombstone(record, run)
         self._look_at_tombstones()
         if len(self.tombstones) > limits.TOMBSTONES_MAX:
@@ -182,6 +191,19 @@ class Register:
         """The stream is under what the rule says now."""
         assert self.now is not None, "a policy holds in an event"
         self.caps.put(stream.record, rule, self.now.mono_ms)
+
+    # ---- holds ------------------------------------------------------------------------------
+
+    def hold(self, record: HoldRecord, out: Outbox) -> None:
+        """The record is what is held, in the batch's writes."""
+        self.holds.restore(record)
+        out.save(record)
+
+    def unhold(self, link: LinkId, out: Outbox, ksid: KSID = WHOLE_LINK) -> None:
+        """Nothing of the stream, or the link as a whole, is held any longer."""
+        record = self.holds.drop(link, ksid)
+        if record is not None:
+            out.forget(record)
 
     # ---- waiting ----------------------------------------------------------------------------
 

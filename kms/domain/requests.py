@@ -7,6 +7,7 @@ adapters parse into these and render these; they add nothing of their own.
 import attrs
 
 from kms.domain.names import KSID, SAEId
+from kms.domain.orders import OrderDone
 from kms.domain.secret import Secret
 from kms.domain.status import QoS, Status
 
@@ -76,7 +77,7 @@ class CloseReply:
 
 
 Request = OpenConnect | GetKey | Close
-Reply = OpenReply | KeyReply | CloseReply
+Reply = OpenReply | KeyReply | CloseReply | OrderDone
 
 
 def wants_name(request: Request) -> bool:

@@ -4,7 +4,8 @@ Rules: a stream is said as one ``Mark`` per batch however often it changed in it
 is when the ``Mark`` is made; other messages about a stream never overtake its mark; at most
 ``MARKS_PER_BATCH_MAX`` leave in one batch. A mark names a KSID only, so it is said, and believed,
 only of streams whose two applications both ends have compared; others are announced (I3), and so
-are all after a restart: it is how the other end learns that this store may be an older one.
+are all after a restart: it is how the other end learns that this store may be an older one. What
+operators have ordered about a stream is said with it until both ends have said the same.
 
 Theory of operation: a session forgets nothing but may end at any time, so after each hello every
 stream is said again, then ``Marked``. An acknowledgement is the same message: it leaves with the
@@ -17,13 +18,16 @@ import attrs
 
 from kms.domain import limits
 from kms.domain.channel import Channel
-from kms.domain.names import KSID, LinkId
+from kms.domain.holds import ALL, ORDERS_MAX, same
+from kms.domain.moment import Moment
+from kms.domain.names import KSID, WHOLE_LINK, LinkId
 from kms.domain.outbox import Outbox
-from kms.domain.records import StreamRecord
+from kms.domain.ranges import union
+from kms.domain.records import HoldRecord, StreamRecord
 from kms.domain.register import Register
 from kms.domain.status import QoS
 from kms.domain.stream import Stream
-from kms.domain.wire import Announce, Mark, Marked, Message, Verdict
+from kms.domain.wire import Announce, Held, IndexRange, Mark, Marked, Message, Verdict
 
 
 class Session:
@@ -43,6 +47,11 @@ class Session:
         """streams of this end that the neighbour has buried, or has lost; which, its answer to the
         announcement will say"""
         self.to_announce: dict[KSID, None] = {}
+        self.holds_said: dict[KSID, HoldRecord] = {}
+        """what this end has said of operators' orders, by KSID, and what it has heard: of streams
+        that are here, and of the link"""
+        self.holds_heard: dict[KSID, HoldRecord] = {}
+        self.link_hold_due = False
 
 
 class Speech:
@@ -62,6 +71,7 @@ class Speech:
             self._register.streams[ksid].said = self._register.streams[ksid].synced = False
             session.to_say[ksid] = None
         session.to_say[None] = None
+        self.say_link(link)
 
     def unlinked(self, link: LinkId) -> None:
         """The session is over; what was not said is said in the next."""
@@ -91,11 +101,32 @@ class Speech:
             )
             session.to_announce.pop(record.ksid, None)
 
+    def say_link(self, link: LinkId) -> None:
+        """The neighbour is to know what operators have ordered about the link as a whole."""
+        session = self._to_be_heard(link)
+        if session is not None and self._register.holds.of(link) is not None:
+            session.link_hold_due = True
+
+    def heard_hold(self, hold: HoldRecord) -> None:
+        """The neighbour has said this in this session."""
+        self.sessions[hold.link].holds_heard[hold.ksid] = hold
+
+    def settled(self, hold: HoldRecord) -> bool:
+        """Whether both ends have said this very hold in this session."""
+        session = self.sessions.get(hold.link)
+        if session is None:
+            return False
+        said, heard = session.holds_said.get(hold.ksid), session.holds_heard.get(hold.ksid)
+        return same(said, hold) and same(heard, hold)
+
     def announce(self, stream: Stream) -> None:
         """The neighbour is told of the stream, if a session stands."""
         session = self.sessions.get(stream.record.link)
         lost = session is not None and stream.ksid in session.missed
         self._tell(stream.record.link, stream.ksid, announcement(stream, lost=lost))
+        channel = self._register.channel(stream)
+        if session is not None and channel is not None and channel.up:
+            self._say_hold(channel, self._register.holds.of(channel.link, stream.ksid), stream)
         stream.said = True
 
     def say_now(self, stream: Stream) -> None:
@@ -123,6 +154,9 @@ class Speech:
             channel = self._register.channels.get(link)
             if channel is None or not channel.up:
                 continue
+            if session.link_hold_due:
+                session.link_hold_due = False
+                self._say_hold(channel, self._register.holds.of(link), None)
             for _ in range(limits.MARKS_PER_BATCH_MAX):
                 if session.to_say:
                     self._say_first(channel, session)
@@ -177,8 +211,20 @@ class Speech:
     def _say(self, channel: Channel, stream: Stream) -> None:
         # An announcement cannot say closed.
         known = (stream.confirmed and stream.continuous) or stream.record.local_closed
-        channel.send(mark_of(stream) if known else announcement(stream))
+        hold = self._register.holds.of(channel.link, stream.ksid)
+        if known:
+            # Before a mark that may say closed: then the stream may be gone there.
+            self._say_hold(channel, hold, stream)
+            channel.send(mark_of(stream))
+        else:
+            channel.send(announcement(stream))
+            self._say_hold(channel, hold, stream)
         stream.said = True
+
+    def _say_hold(self, channel: Channel, hold: HoldRecord | None, stream: Stream | None) -> None:
+        if hold is not None and not self.settled(hold):
+            self.sessions[channel.link].holds_said[hold.ksid] = hold
+            channel.send(held(hold, stream))
 
 
 def mark_of(stream: Stream) -> Mark:
@@ -219,6 +265,44 @@ def announced_qos(message: Announce) -> QoS:
     names = [field.name for field in attrs.fields(QoS)][:-1]
     fields = dict(zip(names, message.qos, strict=True))
     return QoS(metadata_mimetype=message.mimetype, **fields)
+
+
+def held(hold: HoldRecord, stream: Stream | None) -> Held:
+    """What operators have ordered, as the neighbour is told of it."""
+    return Held(
+        ksid=hold.ksid.bytes,
+        local=stream.record.local if stream is not None else "",
+        remote=stream.record.remote if stream is not None else "",
+        leader=hold.leader,
+        follower=hold.follower,
+        suspended=[IndexRange(first, end - 1) for first, end in hold.suspended],
+        compromised=[IndexRange(first, end - 1) for first, end in hold.compromised],
+        operator=hold.operator,
+        reason=hold.reason,
+    )
+
+
+def hold_of(link: LinkId, message: Held, now: Moment) -> HoldRecord | None:
+    """What the message says, as it is kept; None when a right neighbour never says it."""
+    said = (message.suspended, message.compromised)
+    suspended, compromised = (tuple((r.first, r.last + 1) for r in ranges) for ranges in said)
+    ksid = ksid_of(message.ksid)
+    tidy = union(suspended) == suspended and union(compromised) == compromised
+    named = bool(message.local and message.remote) if ksid != WHOLE_LINK else not message.local
+    whole = ksid != WHOLE_LINK or {suspended, compromised} <= {(), ALL}
+    if not (tidy and named and whole and max(message.leader, message.follower) < ORDERS_MAX):
+        return None
+    return HoldRecord(
+        link=link,
+        ksid=ksid,
+        leader=message.leader,
+        follower=message.follower,
+        suspended=suspended,
+        compromised=compromised,
+        operator=message.operator,
+        reason=message.reason,
+        since_ms=now.wall_ms,
+    )
 
 
 def ksid_of(data: bytes) -> KSID:

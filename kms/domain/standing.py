@@ -10,11 +10,13 @@ from kms.domain.events import (
     Asked,
     BlockArrived,
     Event,
+    KeysOrdered,
     MaterialOpened,
     NetworkChanged,
     SecretCarried,
 )
 from kms.domain.generation import Ground, Standing
+from kms.domain.orders import OrderDone
 from kms.domain.outbox import Outbox
 from kms.domain.requests import CloseReply, GetKey, KeyReply, OpenConnect, OpenReply, Reply
 from kms.domain.status import Status
@@ -49,6 +51,9 @@ class Gate:
             case SecretCarried(link=link, bits=bits):
                 bits.wipe()
                 out.alarm("secret-refused", link, self.reason)
+            case KeysOrdered(request_id=request_id):
+                done = OrderDone(refused=self.reason, hint="kms restore, then order again")
+                out.add(Answer(request_id=request_id, reply=done))
             case MaterialOpened(bits=bits):
                 if bits is not None:
                     bits.wipe()

@@ -22,12 +22,13 @@ from kms.domain.outbox import Outbox
 from kms.domain.qos import cost_bps, is_settled, spare_bps, too_much
 from kms.domain.records import StreamRecord
 from kms.domain.register import Register
+from kms.domain.revocation import Revocation
 from kms.domain.secret import Secret
 from kms.domain.speech import Session, Speech, announced_qos, ksid_of
 from kms.domain.status import QoS, Status
 from kms.domain.stream import Stream
 from kms.domain.supply import Supply
-from kms.domain.wire import Announce, Designate, Mark, Marked, Verdict
+from kms.domain.wire import Announce, Designate, Held, Mark, StreamMessage, Verdict
 
 _REFUSALS = (Status.NO_QKD_CONNECTION, Status.KSID_IN_USE, Status.QOS_NOT_MET)
 
@@ -43,6 +44,7 @@ class StreamAgreement:
         ending: Ending,
         opening: Opening,
         reading: Reading,
+        revocation: Revocation,
     ) -> None:
         self._register = register
         self._comparison = Comparison(register)
@@ -51,11 +53,12 @@ class StreamAgreement:
         self._ending = ending
         self._opening = opening
         self._reading = reading
+        self._revocation = revocation
 
     def on_message(
         self,
         link: LinkId,
-        message: Announce | Verdict | Mark | Marked | Designate,
+        message: StreamMessage,
         drawn: Secret | None,
         out: Outbox,
     ) -> None:
@@ -75,6 +78,8 @@ class StreamAgreement:
                 self._on_verdict(link, message, out)
             elif isinstance(message, Mark):
                 self._on_mark(link, message, out)
+            elif isinstance(message, Held):
+                self._revocation.heard(link, message, out)
             else:
                 self._on_marked(link, session, out)
         finally:

@@ -11,6 +11,7 @@ The parts, each with its reason on top of its file:
     supply, pace, qos      the QoS provider: admission, goals, whose turn it is
     qoswatch, service      whether promises are kept; the meters of ITU-T Y.3807
     stream, keyruns        one stream; its chunks and their life-cycle states
+    revocation, holds      what operators order about keys: suspend, resume, compromise
     register, due          what can be looked up; what happens when
 """
 
@@ -21,23 +22,24 @@ from kms.domain import limits
 from kms.domain.channel import Channel
 from kms.domain.close import Ending
 from kms.domain.errors import BadName
-from kms.domain.events import Asked, HungUp, NetworkChanged
+from kms.domain.events import Asked, HungUp, KeysOrdered, NetworkChanged
 from kms.domain.getkey import Reading
 from kms.domain.names import LinkId, NodeId, SAEId, link_id
 from kms.domain.open import Opening
 from kms.domain.outbox import Outbox
 from kms.domain.policy import Rule
 from kms.domain.qoswatch import QoSWatch
-from kms.domain.records import KeyRunRecord, StreamRecord
+from kms.domain.records import HoldRecord, KeyRunRecord, StreamRecord
 from kms.domain.register import Register
 from kms.domain.requests import Close, GetKey, OpenConnect
+from kms.domain.revocation import Revocation
 from kms.domain.secret import Secret
 from kms.domain.speech import Speech
 from kms.domain.statistics import LatencyStatus, ServiceStatus, StreamStatus
 from kms.domain.stream import Waiting
 from kms.domain.streamagreement import StreamAgreement
 from kms.domain.supply import Supply
-from kms.domain.wire import Announce, Designate, Mark, Marked, Verdict
+from kms.domain.wire import StreamMessage
 
 
 class Streams:
@@ -46,7 +48,7 @@ class Streams:
     def __init__(
         self,
         node: NodeId,
-        records: Iterable[StreamRecord | KeyRunRecord],
+        records: Iterable[StreamRecord | KeyRunRecord | HoldRecord],
         channels: Mapping[LinkId, Channel],
     ) -> None:
         """``channels`` is read live: links may be added. Requests of before are forgotten."""
@@ -57,6 +59,9 @@ class Streams:
         self._ending = Ending(self._register, self._speech)
         self._reading = Reading(self._register, self._speech, self._supply, self._ending)
         self._opening = Opening(self._register, self._speech, self._supply, self._ending)
+        self._revocation = Revocation(
+            self._register, self._speech, self._supply, self._ending, self._reading
+        )
         self._agreement = StreamAgreement(
             self._register,
             self._speech,
@@ -64,6 +69,7 @@ class Streams:
             self._ending,
             self._opening,
             self._reading,
+            self._revocation,
         )
 
     def wake(self, out: Outbox) -> None:
@@ -152,7 +158,7 @@ class Streams:
     def on_message(
         self,
         link: LinkId,
-        message: Announce | Verdict | Mark | Marked | Designate,
+        message: StreamMessage,
         drawn: Secret | None,
         out: Outbox,
     ) -> None:
@@ -184,6 +190,25 @@ class Streams:
         for ksid in list(self._register.on_link.get(link, ())):
             self._ending.close(self._register.streams[ksid], reason, out)
         self._register.flush(out)
+
+    def ordered(self, event: KeysOrdered, out: Outbox) -> None:
+        """The operator's order about keys is answered: done here, or refused."""
+        self._begin(out)
+        self._revocation.ordered(event, out)
+        self._register.flush(out)
+
+    def condemned(self) -> list[LinkId]:
+        """Links that an operator has said are compromised, as both ends know: they are to stop."""
+        return self._revocation.condemned()
+
+    def renewed(self, link: LinkId, out: Outbox) -> None:
+        """The link has another secret: it is not compromised any longer. Its streams stay so."""
+        self._begin(out)
+        self._revocation.renewed(link, out)
+
+    def stopped(self, link: LinkId) -> str:
+        """Which operator's order stops all streams of the link; empty for none."""
+        return self._register.holds.stopped(link)
 
     def count_on(self, link: LinkId) -> int:
         """Streams of one link, tombstones left out; 0 before the first event."""

@@ -26,6 +26,7 @@ import attrs
 from kms.domain import limits
 from kms.domain.channel import Channel
 from kms.domain.effects import StoreMaterial
+from kms.domain.enforcing import enforce
 from kms.domain.lifecycle import KeyEvent
 from kms.domain.names import KSID, LinkId, MaterialId
 from kms.domain.outbox import Outbox
@@ -96,6 +97,8 @@ class Supply:
         for link, queue in list(self._queues.items()):
             channel = self._register.channels.get(link)
             if channel is None or not channel.up or channel.alarmed:
+                continue
+            if self._register.holds.stopped(link):
                 continue
             left -= self._fill_from(channel, queue, left, out)
             if not queue:
@@ -226,6 +229,7 @@ class Supply:
             link=stream.record.link,
         )
         self._register.touch(stream)
+        enforce(self._register, stream, out)
         too_many = stream.runs.ready - limits.UNREAD_BYTES_MAX // stream.chunk_bytes
         if too_many > 0:
             self._register.destroy(
@@ -243,6 +247,7 @@ class Supply:
             and stream.said
             and stream.synced
             and stream.record.next_index <= limits.INDEX_MAX
+            and not self._register.holds.pauses(stream.record)
         )
 
     def _lacks(self, stream: Stream, now_ms: int) -> int:

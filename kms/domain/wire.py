@@ -218,7 +218,38 @@ class Designate(Struct, array_like=True, frozen=True, tag=20, forbid_unknown_fie
     back"""
 
 
-StreamMessage = Announce | Verdict | Mark | Marked | Designate
+class IndexRange(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """Indices of a stream, both ends of it included."""
+
+    first: U32
+    last: U32
+
+
+# Both ends may have ordered at once: then the union of what each may keep is said.
+IndexRanges = Annotated[list[IndexRange], Meta(max_length=2 * limits.HOLD_RANGES_MAX)]
+
+
+class Held(Struct, array_like=True, frozen=True, tag=24, forbid_unknown_fields=True):
+    """What the sender knows operators of either end to have said about the keys of a stream, or of
+    all streams of the link: durable there. Idempotent; answered by the receiver's, unless that has
+    said the very same in this session."""
+
+    ksid: UUIDBytes
+    """all zeros: the whole link"""
+    local: Annotated[str, Meta(max_length=64)]
+    """the stream's application at the sender; empty for the whole link"""
+    remote: Annotated[str, Meta(max_length=64)]
+    leader: Offset
+    """number of the last order that the link's leader gave, as far as the sender knows"""
+    follower: Offset
+    suspended: IndexRanges
+    compromised: IndexRanges
+    operator: Annotated[str, Meta(max_length=limits.OPERATOR_CHARACTERS_MAX)]
+    """who gave the newest order"""
+    reason: Text
+
+
+StreamMessage = Announce | Verdict | Mark | Marked | Designate | Held
 """What the two ends' streams say to each other."""
 
 Message = (
@@ -235,6 +266,7 @@ Message = (
     | Mark
     | Marked
     | Designate
+    | Held
 )
 _Messages = Annotated[list[Message], Meta(max_length=limits.MESSAGES_PER_FRAME_MAX)]
 

@@ -22,13 +22,14 @@ from kms.domain.effects import (
     StoreMaterial,
     WipeMaterial,
 )
-from kms.domain.events import Asked, HungUp, NetworkChanged
+from kms.domain.events import Asked, HungUp, KeysOrdered, NetworkChanged
 from kms.domain.keyruns import KeyRuns
 from kms.domain.moment import Moment
 from kms.domain.names import KSID, LinkId, MaterialId, NodeId, SAEId, link_id
+from kms.domain.orders import Act, KeyOrder, OrderDone
 from kms.domain.outbox import Outbox
 from kms.domain.policy import Policy, Rule
-from kms.domain.records import KeyRunRecord, Record, StreamRecord
+from kms.domain.records import HoldRecord, KeyRunRecord, Record, StreamRecord
 from kms.domain.requests import Close, GetKey, OpenConnect, Reply, Request
 from kms.domain.secret import Secret
 from kms.domain.status import QoS, Status
@@ -137,8 +138,9 @@ class Disk:
         assert any(bits), "reads what is not wiped"
         return bits
 
-    def streams(self) -> list[StreamRecord | KeyRunRecord]:
-        return [r for r in self.records.values() if isinstance(r, StreamRecord | KeyRunRecord)]
+    def streams(self) -> list[StreamRecord | KeyRunRecord | HoldRecord]:
+        kinds = StreamRecord | KeyRunRecord | HoldRecord
+        return [r for r in self.records.values() if isinstance(r, kinds)]
 
     def copy(self) -> "Disk":
         twin = Disk()
@@ -262,6 +264,41 @@ class Pair:
 
     def close(self, node: NodeId, ksid: KSID = KNOWN, caller: SAEId | None = None) -> int:
         return self.ask(node, caller or (ANN if node == A else BEN), Close(ksid=ksid))
+
+    def order(
+        self,
+        node: NodeId,
+        act: Act,
+        first: int = 0,
+        count: int | None = None,
+        *,
+        ksid: KSID | None = None,
+        link: LinkId | None = None,
+        key_id: UUID | None = None,
+        settle: bool = True,
+    ) -> OrderDone:
+        """What came of an operator's order at this end; the stream is KNOWN if nothing is named."""
+        if link is None and key_id is None:
+            ksid = ksid or KNOWN
+        order = KeyOrder(
+            act=act,
+            ksid=ksid,
+            link=link,
+            key_id=key_id,
+            first=first,
+            count=count,
+            operator="olga",
+            reason="a laptop was lost",
+        )
+        self._requests += 1
+        number = self._requests
+        event = KeysOrdered(request_id=number, order=order)
+        self.batch(node, lambda streams, out: streams.ordered(event, out))
+        if settle:
+            self.settle()
+        done = self.ends[node].answers[number]
+        assert isinstance(done, OrderDone)
+        return done
 
     def hang_up(self, node: NodeId, number: int) -> None:
         self.batch(node, lambda streams, out: streams.hung_up(HungUp(request_id=number), out))

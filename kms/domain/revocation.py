@@ -1,0 +1,297 @@
+"""What operators order about keys, at this end and at the other: suspend, resume, compromise.
+
+Rules: an order is durable here, with what it does to the chunks, before it is answered; it is said
+to the neighbour in this session or the next, and again until the neighbour has said the same; from
+the batch on that has it nothing it speaks of is delivered. A wrong order changes nothing.
+
+Theory of operation: orders are kept as what they come to (``holds``), one record for a stream and
+one for a link, so saying them again costs nothing and their sequence does not matter. Whole streams
+that are compromised are closed at both ends. A link that is compromised serves nothing from the
+order on, takes its streams with it, and is *condemned* as soon as both ends know: the node then
+doubts it, and it waits for a second secret. Not earlier: a doubted link can say nothing.
+"""
+
+import attrs
+
+from kms.domain import limits
+from kms.domain.close import Ending
+from kms.domain.effects import Answer
+from kms.domain.enforcing import enforce
+from kms.domain.errors import LocalFault, PeerFault
+from kms.domain.events import KeysOrdered
+from kms.domain.getkey import Reading
+from kms.domain.holds import ALL, COMPROMISED, changed, fresh, merged, same
+from kms.domain.keyruns import UNREAD
+from kms.domain.names import WHOLE_LINK, LinkId, NodeId, leader_of
+from kms.domain.orders import Act, KeyOrder, OrderDone, index_of
+from kms.domain.outbox import Outbox
+from kms.domain.ranges import Ranges, minus, overlap, union
+from kms.domain.records import HoldRecord
+from kms.domain.register import Register
+from kms.domain.speech import Speech, hold_of, ksid_of
+from kms.domain.stream import Stream
+from kms.domain.supply import Supply
+from kms.domain.wire import Held
+
+
+class Revocation:
+    """Orders of both ends' operators, and what they come to."""
+
+    def __init__(
+        self,
+        register: Register,
+        speech: Speech,
+        supply: Supply,
+        ending: Ending,
+        reading: Reading,
+    ) -> None:
+        self._register = register
+        self._speech = speech
+        self._supply = supply
+        self._ending = ending
+        self._reading = reading
+
+    # ---- orders at this end -----------------------------------------------------------------
+
+    def ordered(self, event: KeysOrdered, out: Outbox) -> None:
+        """The order is answered: it is done here, or it was wrong and has changed nothing."""
+        order = event.order
+        try:
+            if order.link is not None:
+                done = self._order_link(order.link, order, out)
+            else:
+                done = self._order_stream(*self._stream_of(order), order, out)
+        except LocalFault as fault:
+            done = OrderDone(refused=fault.reason, hint=fault.hint)
+        out.add(Answer(request_id=event.request_id, reply=done))
+
+    def _stream_of(self, order: KeyOrder) -> tuple[Stream, Ranges]:
+        """The stream that the order is about, and which of its indices."""
+        streams = self._register.streams
+        if order.ksid is not None:
+            stream = streams.get(order.ksid)
+            if stream is None:
+                raise _refused(f"this node has no stream {order.ksid}", "kms status lists them")
+            if order.count is None:
+                return stream, ALL
+            last, end = order.first + order.count - 1, stream.record.next_index
+            if last >= end:
+                made = f"its indices so far are 0 to {end - 1}" if end else "it has no keys yet"
+                raise _refused(f"stream {order.ksid} has no index {last}: {made}", "name others")
+            return stream, ((order.first, last + 1),)
+        assert order.key_id is not None, "an order names one of three"
+        found = [
+            (stream, index)
+            for stream in streams.values()
+            if (index := index_of(order.key_id, stream.ksid)) is not None
+            and index < stream.record.next_index
+        ]
+        if len(found) != 1:
+            which = "no key" if not found else "keys of several streams"
+            hint = "name the stream and the index, as kms status and the audit show them"
+            raise _refused(f"{which} here with the ID {order.key_id}", hint)
+        stream, index = found[0]
+        return stream, ((index, index + 1),)
+
+    def _order_stream(
+        self, stream: Stream, wanted: Ranges, order: KeyOrder, out: Outbox
+    ) -> OrderDone:
+        record = stream.record
+        old = self._register.holds.of(record.link, stream.ksid) or fresh(record.link, stream.ksid)
+        suspended, compromised = self._asked_for(old, wanted, order)
+        (first, end) = wanted[0]
+        if order.act is Act.SUSPEND and wanted != ALL and not stream.runs.spans(UNREAD, first, end):
+            raise _refused(
+                f"no key of stream {stream.ksid} from index {first} to {end - 1} waits here",
+                "what was delivered cannot be held back: kms key compromise says that it is lost",
+            )
+        done = OrderDone(
+            subject=str(stream.ksid),
+            first=first,
+            count=None if wanted == ALL else end - first,
+            delivered=stream.runs.delivered(first, end),
+        )
+        if (suspended, compromised) == (old.suspended, old.compromised):
+            return done
+        if len(suspended) + len(compromised) > limits.HOLD_RANGES_MAX:
+            raise _refused(
+                f"stream {stream.ksid} would have more than {limits.HOLD_RANGES_MAX} such ranges",
+                "order about a larger range, or the whole stream",
+            )
+        new = self._changed(old, suspended, compromised, order, out)
+        waiting = self._take_stream(stream, old, new, self._register.node, out)
+        return attrs.evolve(done, changed=True, waiting=waiting)
+
+    def _order_link(self, link: LinkId, order: KeyOrder, out: Outbox) -> OrderDone:
+        if link not in self._register.channels:
+            raise _refused(f"this node has no link {link}", "kms status lists them")
+        old = self._register.holds.of(link) or fresh(link, WHOLE_LINK)
+        suspended, compromised = self._asked_for(old, ALL, order)
+        if (suspended, compromised) == (old.suspended, old.compromised):
+            return OrderDone(subject=link)
+        new = self._changed(old, suspended, compromised, order, out)
+        waiting = delivered = 0
+        for stream in self._streams_on(link):
+            waiting += stream.runs.ready + stream.runs.suspended
+            delivered += stream.runs.delivered(*ALL[0])
+        self._take_link(old, new, self._register.node, out)
+        return OrderDone(subject=link, changed=True, waiting=waiting, delivered=delivered)
+
+    def _asked_for(self, old: HoldRecord, wanted: Ranges, order: KeyOrder) -> tuple[Ranges, Ranges]:
+        """What would be suspended, and what compromised."""
+        suspended, compromised = old.suspended, old.compromised
+        if order.act is Act.COMPROMISE:
+            compromised = union(compromised, wanted)
+            return minus(suspended, compromised), compromised
+        if not minus(wanted, compromised):
+            raise _refused(
+                "it is compromised", "what is compromised never comes back: use other keys"
+            )
+        if order.act is Act.SUSPEND:
+            return minus(union(suspended, wanted), compromised), compromised
+        if not overlap(wanted, suspended):
+            raise _refused("nothing of it is suspended", "kms status shows what is, link by link")
+        return minus(suspended, wanted), compromised
+
+    def _changed(
+        self, old: HoldRecord, suspended: Ranges, compromised: Ranges, order: KeyOrder, out: Outbox
+    ) -> HoldRecord:
+        return changed(
+            old,
+            suspended=suspended,
+            compromised=compromised,
+            leads=leader_of(old.link) == self._register.node,
+            wall_ms=out.now.wall_ms,
+            operator=order.operator,
+            reason=order.reason,
+        )
+
+    # ---- the neighbour's --------------------------------------------------------------------
+
+    def heard(self, link: LinkId, message: Held, out: Outbox) -> None:
+        """The neighbour's word is taken in, and answered unless it has heard the same from here.
+        Raises ``PeerFault``; nothing changed then."""
+        theirs = hold_of(link, message, out.now)
+        if theirs is None:
+            raise PeerFault(
+                f"an operator's word that makes no sense, of {ksid_of(message.ksid)}",
+                hint="the neighbour breaks the protocol of streams: compare the two versions",
+            )
+        stream = None
+        if theirs.ksid != WHOLE_LINK:
+            stream = self._register.streams.get(theirs.ksid)
+            ends = (link, message.remote, message.local)
+            if stream is None or ends != _ends(stream):
+                # Another stream of that name, or one that is gone: it will be announced, or not.
+                return
+        old = self._register.holds.of(link, theirs.ksid) or fresh(link, theirs.ksid)
+        new = merged(old, theirs)
+        if len(new.suspended) + len(new.compromised) > 2 * limits.HOLD_RANGES_MAX:
+            raise PeerFault(
+                "more suspended or compromised ranges than two ends can order",
+                hint="the neighbour breaks the protocol of streams: compare the two versions",
+            )
+        self._speech.heard_hold(theirs)
+        if same(new, old):
+            self._tell(new, stream)
+        elif stream is not None:
+            self._take_stream(stream, old, new, self._register.channels[link].peer, out)
+        else:
+            self._take_link(old, new, self._register.channels[link].peer, out)
+
+    def condemned(self) -> list[LinkId]:
+        """Links that are compromised, as both ends know."""
+        return [
+            link
+            for link in self._register.channels
+            if (hold := self._register.holds.of(link)) is not None
+            and hold.compromised
+            and self._speech.settled(hold)
+        ]
+
+    def renewed(self, link: LinkId, out: Outbox) -> None:
+        """The link has another secret: what was compromised of the old one's is gone."""
+        hold = self._register.holds.of(link)
+        if hold is not None and hold.compromised:
+            self._register.unhold(link, out)
+
+    # ---- both -------------------------------------------------------------------------------
+
+    def _take_stream(
+        self, stream: Stream, old: HoldRecord, new: HoldRecord, node: NodeId, out: Outbox
+    ) -> int:
+        """The record stands, and the chunks are as it says; how many undelivered ones moved."""
+        self._register.hold(new, out)
+        self._audit(old, new, node, stream, out)
+        moved = enforce(self._register, stream, out)
+        self._tell(new, stream)
+        if new.compromised == ALL:
+            self._ending.close(stream, COMPROMISED, out, actor="operator")
+        else:
+            self._reading.serve(stream, out)
+        return moved
+
+    def _take_link(self, old: HoldRecord, new: HoldRecord, node: NodeId, out: Outbox) -> None:
+        link = new.link
+        self._register.hold(new, out)
+        self._audit(old, new, node, None, out)
+        self._tell(new, None)
+        for stream in self._streams_on(link):
+            if not new.compromised:
+                self._reading.serve(stream, out)
+                continue
+            before = self._register.holds.of(link, stream.ksid) or fresh(link, stream.ksid)
+            if before.compromised != ALL:
+                after = changed(
+                    before,
+                    suspended=(),
+                    compromised=ALL,
+                    leads=leader_of(link) == self._register.node,
+                    wall_ms=out.now.wall_ms,
+                    operator=new.operator,
+                    reason=new.reason,
+                )
+                self._take_stream(stream, before, after, node, out)
+
+    def _tell(self, hold: HoldRecord, stream: Stream | None) -> None:
+        if self._speech.settled(hold):
+            return
+        if stream is not None:
+            self._speech.say(stream)
+        else:
+            self._speech.say_link(hold.link)
+
+    def _audit(
+        self, old: HoldRecord, new: HoldRecord, node: NodeId, stream: Stream | None, out: Outbox
+    ) -> None:
+        for act, ranges in (
+            (Act.SUSPEND, minus(new.suspended, old.suspended)),
+            (Act.RESUME, minus(minus(old.suspended, new.suspended), new.compromised)),
+            (Act.COMPROMISE, minus(new.compromised, old.compromised)),
+        ):
+            for first, end in ranges:
+                whole = end == ALL[0][1]
+                out.audit(
+                    "keys-ordered",
+                    actor="operator",
+                    subject=str(stream.ksid) if stream is not None else new.link,
+                    act=act.value,
+                    operator=new.operator,
+                    node=node,
+                    reason=new.reason,
+                    first=first,
+                    count=None if whole else end - first,
+                    delivered=stream.runs.delivered(first, end) if stream is not None else None,
+                )
+
+    def _streams_on(self, link: LinkId) -> list[Stream]:
+        found = self._register.on_link.get(link, ())
+        return [self._register.streams[ksid] for ksid in found]
+
+
+def _ends(stream: Stream) -> tuple[LinkId, str, str]:
+    return stream.record.link, stream.record.local, stream.record.remote
+
+
+def _refused(reason: str, hint: str) -> LocalFault:
+    return LocalFault(reason, hint=hint)
