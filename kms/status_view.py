@@ -80,7 +80,7 @@ def _links(status: NodeStatus) -> Table:
             size(link.reserve_bytes),
             f"{link.own_frames_total}, {size(link.own_pad_bytes_total)}",
             size(link.burnt_bytes_total),
-            Text(_clean(link.alarm), style="red"),
+            Text(_clean(link.ordered or link.alarm), style="red"),
         )
     return table
 
@@ -117,13 +117,18 @@ def _streams(status: NodeStatus) -> Table:
     table = _table(title, "KSID", "local", "remote", "link", "state")
     for column in ("designated", "ready", "delivered", "waiting", "promised", "got", "delay"):
         table.add_column(column, justify="right")
+    table.add_column("ordered")
     for stream in status.streams:
         names = (str(stream.ksid), stream.local, stream.remote, stream.link, stream.state)
         figures = (stream.next_index, stream.ready, stream.delivered, stream.waiting)
         promised = rate(stream.promised_bps) if stream.promised_bps else ""
         service = stream.service
-        got = (rate(service.throughput_bps), f"{service.delay_ms_mean:.1f} ms") if service else ()
-        table.add_row(*map(escape, names), *map(str, figures), promised, *got)
+        got = ("", "")
+        if service:
+            got = (rate(service.throughput_bps), f"{service.delay_ms_mean:.1f} ms")
+        told = "" if stream.order_told else " (the neighbour is still to be told)"
+        orders = Text(stream.ordered + told, "red")
+        table.add_row(*map(escape, names), *map(str, figures), promised, *got, orders)
     return table
 
 

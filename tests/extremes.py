@@ -123,6 +123,7 @@ def known_values(siege: Siege) -> dict[str, list[Any]]:
         "block_ids": [[block] for block in blocks] + [blocks],
         "next_index": sorted(nexts),
         "first": sorted(nexts),
+        "last": [*sorted(nexts), 2**32 - 1],
         "wanted": [1, 100],
         "chunk_bytes": [32, 31, 1],
         "length": [4096, 16384, 32],

@@ -66,7 +66,11 @@ for _name, _where, _help in (
     ("decrypt", "kms.cli.application.files:decrypt", "Decrypt a file of the other application."),
 ):
     _app.command(_where, name=_name, help=_help)
-for _group in (_link, _pki, _audit, _app):
+_key = App(name="key", help="Keys of a running node: hold them back, or give them up for lost.")
+_key.command("kms.cli.key:suspend", name="suspend", help="Hold keys back until they are resumed.")
+_key.command("kms.cli.key:resume", name="resume", help="Let suspended keys be delivered again.")
+_key.command("kms.cli.key:compromise", name="compromise", help="Give keys up for lost, for good.")
+for _group in (_link, _key, _pki, _audit, _app):
     app.command(_group)
 
 

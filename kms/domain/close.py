@@ -113,6 +113,12 @@ class Ending:
         soon_ms = now_ms + limits.WIPE_AFTER_MS + limits.WIPE_STEP_MS
         self._register.due.set(("stream", stream), soon_ms)
 
+    def hasten(self, stream: Stream, out: Outbox) -> None:
+        """What was delivered is wiped as soon as it cannot be under way to its reader any more."""
+        soon_ms = out.now.mono_ms + limits.WIPE_AFTER_MS + limits.WIPE_STEP_MS
+        stream.wipe_by_ms = min(stream.wipe_by_ms or soon_ms, soon_ms)
+        self._register.due.set(("stream", stream), stream.wipe_by_ms)
+
     def restored(self, stream: Stream, out: Outbox) -> None:
         """After a restart: what was delivered is wiped now, the timers run."""
         stream.runs.age(0)

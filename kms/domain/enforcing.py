@@ -20,6 +20,8 @@ from kms.domain.stream import Stream
 DELIVERED_BEFORE = f"delivered, then {COMPROMISED}"
 _ACTIVE = frozenset({KeyState.ACTIVE})
 _SUSPENDED = frozenset({KeyState.SUSPENDED})
+LOST = frozenset({KeyState.COMPROMISED})
+"""compromised, with bytes that are to be wiped"""
 
 
 def enforce(register: Register, stream: Stream, out: Outbox) -> int:

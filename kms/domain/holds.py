@@ -23,6 +23,7 @@ ALL: Ranges = ((0, limits.INDEX_MAX + 1),)
 """every index, those to come as well"""
 ORDERS_MAX = 1 << 61
 """Numbers of orders stay far below what a message can carry."""
+_SHOWN = 8
 SUSPENDED = "suspended by an operator"
 COMPROMISED = "compromised by an operator"
 
@@ -127,6 +128,20 @@ def merged(own: HoldRecord, theirs: HoldRecord) -> HoldRecord:
         suspended=minus(suspended, compromised),
         compromised=compromised,
     )
+
+
+def ordered(hold: HoldRecord) -> str:
+    """What is held, for a person; empty for nothing."""
+    parts = (("suspended", hold.suspended), ("compromised", hold.compromised))
+    return "; ".join(f"{what} {_shown(ranges)}" for what, ranges in parts if ranges)
+
+
+def _shown(ranges: Ranges) -> str:
+    if ranges == ALL:
+        return "all"
+    named = [f"{first}" if end == first + 1 else f"{first}-{end - 1}" for first, end in ranges]
+    more = [f"and {len(named) - _SHOWN} more"] if len(named) > _SHOWN else []
+    return ", ".join(named[:_SHOWN] + more)
 
 
 def _content(hold: HoldRecord) -> tuple[object, ...]:

@@ -108,7 +108,7 @@ class Node:
                 if link.stirred:
                     self._guarded(link, out, link.flush)
             # Behind the frames that say so to the neighbours.
-            for name in self.streams.condemned():
+            for name in self.streams.compromised():
                 self._condemn(self.links[name], out)
             self.generation.close(out)
         return out.effects
@@ -279,7 +279,10 @@ class Node:
             out.audit("link-added", actor="operator", subject=link.link)
 
     def _condemn(self, link: Link, out: Outbox) -> None:
-        if link.memory.state is LinkState.OPEN:
+        """A compromised link stops as soon as the neighbour knows; one that refuses to talk has
+        stopped itself, and its answer may have been lost on the way."""
+        knows = self.streams.told(link.link) or link.greeting.refused
+        if link.memory.state is LinkState.OPEN and knows:
             self._stir(link, out, partial(link.doubt, COMPROMISED))
 
     def refuses_secret(self, link: LinkId, secret_id: SecretId) -> str:

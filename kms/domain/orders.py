@@ -68,8 +68,9 @@ class OrderDone:
 
     refused: str = ""
     hint: str = ""
-    subject: str = ""
-    """the stream or link it was about"""
+    link: LinkId | None = None
+    ksid: KSID | None = None
+    """the stream it was about; None: the whole link"""
     first: int = 0
     count: int | None = None
     """chunks that it was about; None: all, and those to come"""

@@ -7,8 +7,8 @@ the batch on that has it nothing it speaks of is delivered. A wrong order change
 Theory of operation: orders are kept as what they come to (``holds``), one record for a stream and
 one for a link, so saying them again costs nothing and their sequence does not matter. Whole streams
 that are compromised are closed at both ends. A link that is compromised serves nothing from the
-order on, takes its streams with it, and is *condemned* as soon as both ends know: the node then
-doubts it, and it waits for a second secret. Not earlier: a doubted link can say nothing.
+order on and takes its streams with it. As soon as the neighbour is known to know, the node doubts
+it, and it waits for a second secret. Not earlier: a doubted link can say nothing.
 """
 
 import attrs
@@ -16,13 +16,13 @@ import attrs
 from kms.domain import limits
 from kms.domain.close import Ending
 from kms.domain.effects import Answer
-from kms.domain.enforcing import enforce
+from kms.domain.enforcing import LOST, enforce
 from kms.domain.errors import LocalFault, PeerFault
 from kms.domain.events import KeysOrdered
 from kms.domain.getkey import Reading
 from kms.domain.holds import ALL, COMPROMISED, changed, fresh, merged, same
 from kms.domain.keyruns import UNREAD
-from kms.domain.names import WHOLE_LINK, LinkId, NodeId, leader_of
+from kms.domain.names import KSID, WHOLE_LINK, LinkId, NodeId, leader_of
 from kms.domain.orders import Act, KeyOrder, OrderDone, index_of
 from kms.domain.outbox import Outbox
 from kms.domain.ranges import Ranges, minus, overlap, union
@@ -106,7 +106,8 @@ class Revocation:
                 "what was delivered cannot be held back: kms key compromise says that it is lost",
             )
         done = OrderDone(
-            subject=str(stream.ksid),
+            link=record.link,
+            ksid=stream.ksid,
             first=first,
             count=None if wanted == ALL else end - first,
             delivered=stream.runs.delivered(first, end),
@@ -128,14 +129,14 @@ class Revocation:
         old = self._register.holds.of(link) or fresh(link, WHOLE_LINK)
         suspended, compromised = self._asked_for(old, ALL, order)
         if (suspended, compromised) == (old.suspended, old.compromised):
-            return OrderDone(subject=link)
+            return OrderDone(link=link)
         new = self._changed(old, suspended, compromised, order, out)
         waiting = delivered = 0
         for stream in self._streams_on(link):
             waiting += stream.runs.ready + stream.runs.suspended
             delivered += stream.runs.delivered(*ALL[0])
         self._take_link(old, new, self._register.node, out)
-        return OrderDone(subject=link, changed=True, waiting=waiting, delivered=delivered)
+        return OrderDone(link=link, changed=True, waiting=waiting, delivered=delivered)
 
     def _asked_for(self, old: HoldRecord, wanted: Ranges, order: KeyOrder) -> tuple[Ranges, Ranges]:
         """What would be suspended, and what compromised."""
@@ -199,21 +200,25 @@ class Revocation:
         else:
             self._take_link(old, new, self._register.channels[link].peer, out)
 
-    def condemned(self) -> list[LinkId]:
-        """Links that are compromised, as both ends know."""
-        return [
-            link
-            for link in self._register.channels
-            if (hold := self._register.holds.of(link)) is not None
-            and hold.compromised
-            and self._speech.settled(hold)
-        ]
+    def compromised(self) -> list[LinkId]:
+        """Links that an operator of either end has said are compromised."""
+        holds = self._register.holds
+        if not len(holds):
+            return []
+        found = [(link, holds.of(link)) for link in self._register.channels]
+        return [link for link, hold in found if hold is not None and hold.compromised]
 
     def renewed(self, link: LinkId, out: Outbox) -> None:
         """The link has another secret: what was compromised of the old one's is gone."""
         hold = self._register.holds.of(link)
         if hold is not None and hold.compromised:
             self._register.unhold(link, out)
+
+    def told(self, link: LinkId, ksid: KSID) -> bool:
+        """Whether the neighbour knows, as this session has shown, of all orders about the stream,
+        or the whole link; also when there are none any more."""
+        hold = self._register.holds.of(link, ksid)
+        return hold is None or self._speech.settled(hold)
 
     # ---- both -------------------------------------------------------------------------------
 
@@ -224,6 +229,8 @@ class Revocation:
         self._register.hold(new, out)
         self._audit(old, new, node, stream, out)
         moved = enforce(self._register, stream, out)
+        if stream.runs.spans(LOST):
+            self._ending.hasten(stream, out)
         self._tell(new, stream)
         if new.compromised == ALL:
             self._ending.close(stream, COMPROMISED, out, actor="operator")

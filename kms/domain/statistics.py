@@ -134,6 +134,10 @@ class LinkStatus:
     """given up because they might have been used"""
     alarm: str = ""
     """why no key of this link is served (I13); empty when it is"""
+    ordered: str = ""
+    """what an operator has ordered about the whole link; empty for nothing"""
+    order_told: bool = True
+    """the neighbour knows of it, as this session has shown"""
     connects_total: int = 0
     frames_in_total: int = 0
     frames_out_total: int = 0
@@ -174,6 +178,12 @@ class StreamStatus:
     """Max_bps as admitted; 0: none"""
     priority: int = 0
     service: ServiceStatus | None = None
+    suspended: int = 0
+    """chunks made, not delivered here, and held back by an operator"""
+    ordered: str = ""
+    """which indices operators have suspended or compromised; empty for none"""
+    order_told: bool = True
+    """the neighbour knows of it, as this session has shown"""
 
 
 @attrs.frozen(kw_only=True)

@@ -184,6 +184,7 @@ class Stream:
             state=self.state.value,
             next_index=self.record.next_index,
             ready=self.runs.ready,
+            suspended=self.runs.suspended,
             delivered=self.delivered,
             waiting=len(self.gets) + len(self.openings),
             promised_bps=self.record.qos.min_bps,

@@ -18,13 +18,17 @@ The parts, each with its reason on top of its file:
 from collections.abc import Iterable, Mapping
 from itertools import islice
 
+import attrs
+
 from kms.domain import limits
 from kms.domain.channel import Channel
 from kms.domain.close import Ending
 from kms.domain.errors import BadName
 from kms.domain.events import Asked, HungUp, KeysOrdered, NetworkChanged
 from kms.domain.getkey import Reading
-from kms.domain.names import LinkId, NodeId, SAEId, link_id
+from kms.domain.holds import ordered
+from kms.domain.moment import Moment
+from kms.domain.names import KSID, WHOLE_LINK, LinkId, NodeId, SAEId, link_id
 from kms.domain.open import Opening
 from kms.domain.outbox import Outbox
 from kms.domain.policy import Rule
@@ -36,7 +40,7 @@ from kms.domain.revocation import Revocation
 from kms.domain.secret import Secret
 from kms.domain.speech import Speech
 from kms.domain.statistics import LatencyStatus, ServiceStatus, StreamStatus
-from kms.domain.stream import Waiting
+from kms.domain.stream import Stream, Waiting
 from kms.domain.streamagreement import StreamAgreement
 from kms.domain.supply import Supply
 from kms.domain.wire import StreamMessage
@@ -197,14 +201,18 @@ class Streams:
         self._revocation.ordered(event, out)
         self._register.flush(out)
 
-    def condemned(self) -> list[LinkId]:
-        """Links that an operator has said are compromised, as both ends know: they are to stop."""
-        return self._revocation.condemned()
+    def compromised(self) -> list[LinkId]:
+        """Links that an operator has said are compromised."""
+        return self._revocation.compromised()
 
     def renewed(self, link: LinkId, out: Outbox) -> None:
         """The link has another secret: it is not compromised any longer. Its streams stay so."""
         self._begin(out)
         self._revocation.renewed(link, out)
+
+    def told(self, link: LinkId, ksid: KSID = WHOLE_LINK) -> bool:
+        """Whether the neighbour knows of all orders about the stream, or the whole link."""
+        return self._revocation.told(link, ksid)
 
     def stopped(self, link: LinkId) -> str:
         """Which operator's order stops all streams of the link; empty for none."""
@@ -225,10 +233,16 @@ class Streams:
         if now is None:
             return ()
         some = islice(self._register.streams.values(), most)
-        return tuple(
-            stream.statistics(now, self._register.service(stream.record.link).outages)
-            for stream in some
-        )
+        return tuple(self._statistics(stream, now) for stream in some)
+
+    def _statistics(self, stream: Stream, now: Moment) -> StreamStatus:
+        link = stream.record.link
+        found = stream.statistics(now, self._register.service(link).outages)
+        hold = self._register.holds.of(link, stream.ksid)
+        if hold is None:
+            return found
+        told = self._speech.settled(hold)
+        return attrs.evolve(found, ordered=ordered(hold), order_told=told)
 
     def service(self, link: LinkId) -> tuple[int, ServiceStatus | None, LatencyStatus | None]:
         """What is promised on the link, bit/s with designations, and how its streams are served;

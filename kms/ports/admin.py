@@ -5,6 +5,7 @@ from typing import Protocol
 import attrs
 
 from kms.domain.names import NodeId, SecretId
+from kms.domain.orders import KeyOrder, OrderDone
 from kms.domain.records import Way
 from kms.domain.secret import Secret
 from kms.domain.statistics import NodeStatus
@@ -58,6 +59,11 @@ class Admin(NodeView, Protocol):
     async def restore(self, way: Way) -> None:
         """The node goes on, durably, with a store that was old or may be; what ``way`` burns is
         unreadable. Refused when the node does not stand."""
+        ...
+
+    async def order_keys(self, order: KeyOrder) -> tuple[OrderDone, bool]:
+        """The order is done, durably at this end. True: the neighbour knows; else it is told as
+        soon as it is there."""
         ...
 
     async def reload(self) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """The operator's counter: what the admin socket may ask of this node."""
 
+import itertools
 from collections.abc import Callable
 from typing import Protocol
 
@@ -7,16 +8,20 @@ import trio
 
 from kms.domain.audit import AuditEntry
 from kms.domain.errors import LocalFault, Sealed
-from kms.domain.events import LinkAdded, Restored, SecretCarried
+from kms.domain.events import KeysOrdered, LinkAdded, Restored, SecretCarried
 from kms.domain.linkmemory import LinkSettings
-from kms.domain.names import NodeId, link_id
-from kms.domain.records import Way
+from kms.domain.names import KSID, WHOLE_LINK, LinkId, NodeId, link_id
+from kms.domain.orders import KeyOrder, OrderDone
+from kms.domain.records import LinkState, Way
 from kms.domain.secret import Secret
 from kms.domain.statistics import NodeState, NodeStatus
 from kms.ports.admin import CarriedSecret
 from kms.ports.clock import Clock
 from kms.shell.pump import Pump
 from kms.shell.view import Alarms, RunningView
+
+# How long an order's answer waits for the neighbour's: some round trips and two commits.
+TOLD_WITHIN_S = 2.0
 
 
 class Hands(Protocol):
@@ -54,6 +59,8 @@ class Operator:
         self._alarms: Alarms | None = None
         self._began_ms = clock.now().mono_ms
         self._stopping = False
+        self._numbers = itertools.count(-1, -1)
+        """of requests: those of applications count upwards"""
         self._open = trio.Event()
 
     def opened(self, pump: Pump, view: RunningView, alarms: Alarms) -> None:
@@ -116,6 +123,23 @@ class Operator:
         self._hands.erase_secret_files()
         await pump.handled(Restored(way))
 
+    async def order_keys(self, order: KeyOrder) -> tuple[OrderDone, bool]:
+        pump, number = self._require(), next(self._numbers)
+        waiter = pump.expect_answer(number)
+        try:
+            await pump.handled(KeysOrdered(request_id=number, order=order))
+        finally:
+            pump.forget_answer(number)
+        done = waiter.reply
+        assert isinstance(done, OrderDone), "the answer fits the question"
+        if done.refused:
+            raise LocalFault(done.refused, hint=done.hint)
+        assert done.link is not None, "what is done is about a link"
+        link, ksid = done.link, done.ksid or WHOLE_LINK
+        with trio.move_on_after(TOLD_WITHIN_S):
+            await pump.until(lambda: _told(pump, link, ksid))
+        return done, _told(pump, link, ksid)
+
     async def reload(self) -> tuple[str, ...]:
         changes = await self._hands.reload()
         if self._pump is not None:
@@ -151,6 +175,12 @@ class Operator:
                 detail=dict(detail),
             )
         )
+
+
+def _told(pump: Pump, link: LinkId, ksid: KSID) -> bool:
+    """A link that is doubted for its compromise is so because both ends know."""
+    doubted = pump.node.links[link].memory.state is LinkState.DOUBTED
+    return pump.node.streams.told(link, ksid) or (ksid == WHOLE_LINK and doubted)
 
 
 def sealed_status(node: NodeId, version: str, why: str, state: NodeState) -> NodeStatus:

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
+import attrs
 import structlog
 
 from kms import __version__
@@ -90,7 +91,14 @@ class RunningView:
         """The whole node, now."""
         node = self._pump.node
         peers = {each.link: each for each in self._peers.statistics()}
-        links = tuple(_link(link, peers.get(name), node) for name, link in node.links.items())
+        links = tuple(
+            attrs.evolve(
+                _link(link, peers.get(name), node),
+                ordered=node.streams.stopped(name),
+                order_told=node.streams.told(name),
+            )
+            for name, link in node.links.items()
+        )
         devices = tuple(self._device_statuses())
         why = tuple(_why(links, devices))
         standing = _standing(node)
@@ -207,6 +215,8 @@ def _why(links: Iterable[LinkStatus], devices: Iterable[DeviceStatus]) -> Iterab
             yield f"link {link.link} has no secret yet (kms link-secret, kms link restart)"
         elif link.state == LinkState.DOUBTED.value:
             yield f"link {link.link} is doubted: {link.alarm} (kms link restart)"
+        elif link.ordered:
+            yield f"{link.ordered} (kms key)"
         elif link.up and link.alarm:
             yield f"link {link.link} is under alarm: {link.alarm}"
         elif link.up and link.outgoing.level_bytes < link.reserve_bytes:

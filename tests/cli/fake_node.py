@@ -7,6 +7,7 @@ import attrs
 from kms.domain.audit import GENESIS
 from kms.domain.errors import LocalFault
 from kms.domain.names import KSID, DeviceId, LinkId, NodeId, SAEId
+from kms.domain.orders import Act, KeyOrder, OrderDone
 from kms.domain.records import Way
 from kms.domain.secret import Secret
 from kms.domain.statistics import (
@@ -149,6 +150,20 @@ class FakeNode:
 
     async def restore(self, way: Way) -> None:
         self._note(("restore", way))
+
+    async def order_keys(self, order: KeyOrder) -> tuple[OrderDone, bool]:
+        self._note(order)
+        ksid = order.ksid or (KSID(order.key_id) if order.key_id else None)
+        done = OrderDone(
+            link=order.link or LINK,
+            ksid=ksid,
+            first=order.first,
+            count=order.count,
+            changed=True,
+            waiting=3,
+            delivered=2,
+        )
+        return done, order.act is not Act.COMPROMISE
 
     async def reload(self) -> tuple[str, ...]:
         self._note("reload")

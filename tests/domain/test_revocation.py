@@ -1,4 +1,4 @@
-"""Operators suspend, resume and compromise keys: at both ends, across cuts, crashes and old disks."""
+"""Operators suspend, resume and compromise keys: at both ends, across cuts, crashes, old disks."""
 
 from collections.abc import Callable
 from uuid import UUID
@@ -16,7 +16,7 @@ from kms.domain.orders import Act, KeyOrder, OrderDone
 from kms.domain.outbox import Outbox
 from kms.domain.records import HoldRecord
 from kms.domain.status import QoS, Status
-from tests.domain.streams_play import A, ANN, B, BEN, KNOWN, LINK, Disk, End, Pair, key_of
+from tests.domain.streams_play import ANN, BEN, KNOWN, LINK, A, B, Disk, End, Pair, key_of
 
 SUSPEND, RESUME, COMPROMISE = Act.SUSPEND, Act.RESUME, Act.COMPROMISE
 OTHER = KSID(UUID("22222222-2222-4222-8222-222222222222"))
@@ -305,7 +305,7 @@ def key_id(ksid: KSID, index: int) -> UUID:
 def test_one_key_is_named_by_its_id(pair: Pair) -> None:
     done = pair.order(B, COMPROMISE, key_id=key_id(KNOWN, 2))
 
-    assert (done.subject, done.first, done.count, done.waiting) == (str(KNOWN), 2, 1, 1)
+    assert (done.ksid, done.first, done.count, done.waiting) == (KNOWN, 2, 1, 1)
     assert said(pair, A, 2) == (2, "index 2 is compromised by an operator")
     assert "no key here" in refused(pair.order(B, COMPROMISE, key_id=key_id(KNOWN, 77)))
 
@@ -325,7 +325,7 @@ def test_the_streams_of_a_suspended_link_wait_at_both_ends(pair: Pair, node: Nod
     waits = pair.get(A, 9)
     done = pair.order(node, SUSPEND, link=LINK)
 
-    assert (done.changed, done.subject, done.waiting >= 4) == (True, LINK, True)
+    assert (done.changed, done.link, done.waiting >= 4) == (True, LINK, True)
     assert pair.order(node, SUSPEND, link=LINK).changed is False
     text = f"the link {LINK} is suspended by an operator"
     for end in (A, B):
@@ -349,7 +349,7 @@ def test_the_streams_of_a_suspended_link_wait_at_both_ends(pair: Pair, node: Nod
     assert pair.status(A, number) is Status.SUCCESS
 
 
-def test_a_compromised_link_takes_its_streams_with_it_and_is_condemned_when_both_ends_know(
+def test_a_compromised_link_takes_its_streams_with_it_at_both_ends(
     pair: Pair,
 ) -> None:
     pair.established(ksid=OTHER)
@@ -357,13 +357,15 @@ def test_a_compromised_link_takes_its_streams_with_it_and_is_condemned_when_both
     done = pair.order(A, COMPROMISE, link=LINK)
 
     assert (done.changed, done.waiting) == (True, 8)
-    assert ([], []) == (pair.a.streams.condemned(), pair.b.streams.condemned())
+    assert (False, True) == (pair.a.streams.told(LINK), pair.b.streams.told(LINK))
+    assert ([LINK], []) == (pair.a.streams.compromised(), pair.b.streams.compromised())
     assert said(pair, A, ksid=OTHER)[0] is Status.INSUFFICIENT_KEY
     assert pair.read(B) == 0
     pair.link()
     pair.settle()
 
-    assert ([LINK], [LINK]) == (pair.a.streams.condemned(), pair.b.streams.condemned())
+    assert (True, True) == (pair.a.streams.told(LINK), pair.b.streams.told(LINK))
+    assert [LINK] == pair.b.streams.compromised()
     for end in (A, B):
         for ksid in (KNOWN, OTHER):
             assert "compromised" in said(pair, end, ksid=ksid)[1]
@@ -371,7 +373,7 @@ def test_a_compromised_link_takes_its_streams_with_it_and_is_condemned_when_both
     for end in (A, B):
         pair.batch(end, lambda streams, out: streams.renewed(LINK, out))
 
-    assert ("", []) == (pair.a.streams.stopped(LINK), pair.b.streams.condemned())
+    assert ("", []) == (pair.a.streams.stopped(LINK), pair.b.streams.compromised())
     assert None is agreed(pair, WHOLE_LINK)
 
 

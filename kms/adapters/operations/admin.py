@@ -13,7 +13,7 @@ from quart_trio import QuartTrio
 
 from kms import link_secret
 from kms.adapters.edge.bounds import Bounds
-from kms.adapters.operations import status_json
+from kms.adapters.operations import key_orders, status_json
 from kms.adapters.operations.answers import answer, refuse_in_json
 from kms.domain import limits
 from kms.domain.errors import AppFault
@@ -96,6 +96,11 @@ def admin_app(admin: Admin) -> QuartTrio:
             raise AppFault("no such way", hint=f"give one of {[each.value for each in Way]}")
         await admin.restore(found)
         return answer({"way": found.value, "state": admin.status().state.value})
+
+    @app.post("/keys/<act>")
+    async def order_keys(act: str) -> Response:
+        done, told = await admin.order_keys(key_orders.read(act, await _body()))
+        return answer(key_orders.answered(done, told=told))
 
     @app.post("/reload")
     async def reload() -> Response:

@@ -44,6 +44,20 @@ def messages() -> dict[str, wire.Message | wire.Opening]:
         "mark": wire.Mark(KSID.bytes, 8, True, False, 1, 1 << 28),
         "marked": wire.Marked(),
         "designate": wire.Designate(KSID.bytes, 8, 4, 32, 1 << 28),
+        "held": wire.Held(
+            KSID.bytes,
+            "sae:ann",
+            "sae:ben",
+            1_700_000_000_000,
+            0,
+            [wire.IndexRange(4, 2**32 - 1)],
+            [wire.IndexRange(0, 1), wire.IndexRange(3, 3)],
+            "olga",
+            "a laptop was lost",
+        ),
+        "held, the whole link": wire.Held(
+            bytes(16), "", "", 0, 1_700_000_000_001, [wire.IndexRange(0, 2**32 - 1)], [], "olga", ""
+        ),
     }
 
 
