@@ -79,6 +79,9 @@ EPOCH_JUMP_MAX: Final = 1024
 EPOCH_MAX: Final = 2**32 - 1
 # Offsets are 62 bits on the wire; a hello that claims more pad than this ever was is refused.
 PAD_OFFSET_MAX: Final = 2**61
+# Before a compromised link stops, so that the neighbour reads what it was told last: a round trip
+# and a commit at either end.
+LAST_WORD_MS: Final = 1_000
 # Silence of a neighbour during the hello.
 HELLO_TIMEOUT_MS: Final = 10_000
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import attrs
 
-from kms.domain import standing
+from kms.domain import limits, standing
 from kms.domain.effects import BlockStored, Effect
 from kms.domain.errors import PeerFault
 from kms.domain.events import (
@@ -79,6 +79,8 @@ class Node:
         self.generation = Generation(node, kept)
         self._process = b""
         self._ticked_ms = 0
+        self._told_ms: dict[LinkId, int] = {}
+        """since when the neighbours of compromised links know"""
         self.standing: standing.Gate | None = None
         """who answers while the node stands (docs/operations.md); None when it does not"""
         of_streams = [
@@ -107,9 +109,7 @@ class Node:
             for link in self.links.values():
                 if link.stirred:
                     self._guarded(link, out, link.flush)
-            # Behind the frames that say so to the neighbours.
-            for name in self.streams.compromised():
-                self._condemn(self.links[name], out)
+            self._condemn(out)
             self.generation.close(out)
         return out.effects
 
@@ -278,12 +278,19 @@ class Node:
             link.started(self._number(), out)
             out.audit("link-added", actor="operator", subject=link.link)
 
-    def _condemn(self, link: Link, out: Outbox) -> None:
-        """A compromised link stops as soon as the neighbour knows; one that refuses to talk has
-        stopped itself, and its answer may have been lost on the way."""
-        knows = self.streams.told(link.link) or link.greeting.refused
-        if link.memory.state is LinkState.OPEN and knows:
-            self._stir(link, out, partial(link.doubt, COMPROMISED))
+    def _condemn(self, out: Outbox) -> None:
+        """A compromised link stops when the neighbour knows, and has had the time to read the last
+        word of it. A neighbour that refuses to talk has stopped by itself."""
+        found, now_ms = self.streams.compromised(), out.now.mono_ms
+        if not found:
+            return
+        for name in found:
+            link = self.links[name]
+            if self.streams.told(name):
+                self._told_ms.setdefault(name, now_ms)
+            over = now_ms - self._told_ms.get(name, now_ms) >= limits.LAST_WORD_MS
+            if link.memory.state is LinkState.OPEN and (over or link.greeting.refused):
+                self._stir(link, out, partial(link.doubt, COMPROMISED))
 
     def refuses_secret(self, link: LinkId, secret_id: SecretId) -> str:
         """Why ``SecretCarried`` would be refused; empty when it would not."""
@@ -308,6 +315,7 @@ class Node:
             memory.restored = Way.BURN
             self.streams.end(event.link, RESTORED, out)
         self.streams.renewed(event.link, out)
+        self._told_ms.pop(event.link, None)
         self._with(event.link, out, lambda link, out: link.secret_carried(event, out))
 
     def _block_arrived(self, event: BlockArrived, out: Outbox) -> None:

@@ -1,8 +1,7 @@
 """Whole nodes whose operators order about keys: the link, its pads and the store as well."""
 
-from kms.domain import limits
-from kms.domain.effects import SendFrame
-from kms.domain.events import KeysOrdered
+from kms.domain import frame, limits, wire
+from kms.domain.events import KeysOrdered, PeerConnected, PeerFrame
 from kms.domain.names import KSID, WHOLE_LINK, NodeId
 from kms.domain.orders import Act, KeyOrder, OrderDone
 from kms.domain.records import HoldRecord, LinkState
@@ -37,8 +36,7 @@ def test_a_compromised_link_is_doubted_at_both_ends_and_goes_on_with_another_sec
     ksid = opened(world)
     fetch(world, ksid, 3)
     done = order(world, BOB, Act.COMPROMISE)
-    # Bob's answer was lost when Alice's end stopped: the next session is refused.
-    world.connect()
+    world.pass_time(1_200)
 
     assert (done.changed, done.refused) == (True, "")
     for name, caller in ((ALICE, ANN), (BOB, BEN)):
@@ -56,6 +54,7 @@ def test_a_compromised_link_is_doubted_at_both_ends_and_goes_on_with_another_sec
 
     assert (LinkState.OPEN, LinkState.OPEN) == (state(world, ALICE), state(world, BOB))
     assert (5, ann) == (len(ann), ben)
+    world.pass_time(limits.DESTROY_WITHIN_MS, step_ms=5_000)
     for name in (ALICE, BOB):
         assert not [r for r in world.sites[name].disk.records.values() if type(r) is HoldRecord]
 
@@ -75,7 +74,6 @@ def test_a_link_compromised_while_it_is_cut_serves_nothing_and_tells_the_other_e
     assert isinstance(reply, KeyReply)
     assert Status.INSUFFICIENT_KEY is reply.status
     world.connect()
-    world.connect()
     world.pass_time(limits.DESTROY_WITHIN_MS, step_ms=5_000)
 
     assert (LinkState.DOUBTED, LinkState.DOUBTED) == (state(world, ALICE), state(world, BOB))
@@ -83,18 +81,28 @@ def test_a_link_compromised_while_it_is_cut_serves_nothing_and_tells_the_other_e
         assert 0 == world.sites[name].node.streams.count
 
 
-def test_the_other_end_hears_of_it_before_the_session_ends() -> None:
-    """One frame says it, its answer comes, and only then either end stops."""
+def test_a_neighbour_that_refuses_to_talk_is_taken_to_know() -> None:
+    """Bob's answer is lost, and his end has stopped: nobody will ever say it again."""
     world = ready()
     opened(world)
-    heard: list[object] = []
-    world.watch_output = lambda site, effect: heard.append((site.name, type(effect).__name__))
+    world.lose_frame = lambda sender, data: sender == BOB
     order(world, ALICE, Act.COMPROMISE)
-    frames = [each for each in heard if each == (BOB, SendFrame.__name__)]
-    ended = [each for each in heard if isinstance(each, tuple) and each[1] == "Disconnect"]
+    world.pass_time(1_200)
 
-    assert frames
-    assert heard.index((BOB, SendFrame.__name__)) < heard.index(ended[0])
+    assert (LinkState.OPEN, LinkState.DOUBTED) == (state(world, ALICE), state(world, BOB))
+    world.lose_frame = lambda sender, data: False
+    link = world.sites[ALICE].node.links[LINK]
+    session = 99
+    refusal = frame.opening(wire.encode_opening(wire.Refusal("the link is doubted")))
+    for event in (
+        PeerConnected(link=LINK, session=session),
+        PeerFrame(link=LINK, session=session, data=refusal),
+    ):
+        world.sites[ALICE].inbox.append(event)
+        world.settle()
+
+    assert "refused" in link.greeting.refused
+    assert LinkState.DOUBTED is state(world, ALICE)
 
 
 def test_an_order_survives_the_restart_of_both_nodes() -> None:
