@@ -28,7 +28,7 @@ from kms.domain.outbox import Outbox
 from kms.domain.ranges import Ranges, minus, overlap, union
 from kms.domain.records import HoldRecord
 from kms.domain.register import Register
-from kms.domain.speech import Speech, hold_of, ksid_of
+from kms.domain.speech import Speech, hold_of
 from kms.domain.stream import Stream
 from kms.domain.supply import Supply
 from kms.domain.wire import Held
@@ -175,7 +175,7 @@ class Revocation:
         theirs = hold_of(link, message, out.now)
         if theirs is None:
             raise PeerFault(
-                f"an operator's word that makes no sense, of {ksid_of(message.ksid)}",
+                "an operator's word that makes no sense",
                 hint="the neighbour breaks the protocol of streams: compare the two versions",
             )
         stream = None

@@ -270,7 +270,7 @@ def announced_qos(message: Announce) -> QoS:
 def held(hold: HoldRecord, stream: Stream | None) -> Held:
     """What operators have ordered, as the neighbour is told of it."""
     return Held(
-        ksid=hold.ksid.bytes,
+        ksid=hold.ksid.bytes if stream is not None else b"",
         local=stream.record.local if stream is not None else "",
         remote=stream.record.remote if stream is not None else "",
         leader=hold.leader,
@@ -286,11 +286,14 @@ def hold_of(link: LinkId, message: Held, now: Moment) -> HoldRecord | None:
     """What the message says, as it is kept; None when a right neighbour never says it."""
     said = (message.suspended, message.compromised)
     suspended, compromised = (tuple((r.first, r.last + 1) for r in ranges) for ranges in said)
-    ksid = ksid_of(message.ksid)
+    if len(message.ksid) not in (0, 16):
+        return None
+    ksid = ksid_of(message.ksid) if message.ksid else WHOLE_LINK
     tidy = union(suspended) == suspended and union(compromised) == compromised
-    named = bool(message.local and message.remote) if ksid != WHOLE_LINK else not message.local
-    whole = ksid != WHOLE_LINK or {suspended, compromised} <= {(), ALL}
-    if not (tidy and named and whole and max(message.leader, message.follower) < ORDERS_MAX):
+    whole = not message.ksid
+    named = bool(message.local and message.remote) != whole and (whole or ksid.version == 4)
+    fits = not whole or {suspended, compromised} <= {(), ALL}
+    if not (tidy and named and fits and max(message.leader, message.follower) < ORDERS_MAX):
         return None
     return HoldRecord(
         link=link,

@@ -234,8 +234,8 @@ class Held(Struct, array_like=True, frozen=True, tag=24, forbid_unknown_fields=T
     all streams of the link: durable there. Idempotent; answered by the receiver's, unless that has
     said the very same in this session."""
 
-    ksid: UUIDBytes
-    """all zeros: the whole link"""
+    ksid: Annotated[bytes, Meta(max_length=16)]
+    """16 bytes, or none: the whole link"""
     local: Annotated[str, Meta(max_length=64)]
     """the stream's application at the sender; empty for the whole link"""
     remote: Annotated[str, Meta(max_length=64)]

@@ -213,9 +213,10 @@ class Pair:
 
 
 def _comes_later(reply: KeyReply) -> bool:
-    """Whether a program asks again; of a stream that its peer has closed there is no more."""
-    closed = "has closed the stream" in reply.message
-    return reply.status is Status.INSUFFICIENT_KEY and not closed
+    """Whether a program asks again; of a stream that its peer has closed there is no more, and none
+    of one that an operator has given up."""
+    over = any(words in reply.message for words in ("has closed the stream", "open another"))
+    return reply.status is Status.INSUFFICIENT_KEY and not over
 
 
 class Applications:

@@ -8,9 +8,10 @@ made once and given to each end, again and again until that end has it, as a per
 from typing import TYPE_CHECKING, Final
 
 from kms.domain import limits
-from kms.domain.events import Restored, SecretCarried
-from kms.domain.names import LinkId, SecretId, link_id
-from kms.domain.records import LinkState, Way
+from kms.domain.events import KeysOrdered, Restored, SecretCarried
+from kms.domain.names import WHOLE_LINK, LinkId, SecretId, link_id
+from kms.domain.orders import Act, KeyOrder
+from kms.domain.records import HoldRecord, LinkState, Way
 from kms.domain.secret import Secret
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ _BACKUP_MS: Final = (60_000, 300_000)
 # Less pad than this in a direction carries no further restart.
 _DRAINED_BYTES: Final = 2048
 _SOURCES = 1 << 39
+# After the last fault; the second time for what came to light when the two ends had met.
+_RESUME_AFTER_MS: Final = (1_000, 20_000, 60_000)
 
 
 class Operator:
@@ -72,6 +75,30 @@ class Operator:
             # What a copy has forgotten it would take again: burnt means a *new* secret (I1).
             for name in self.simulation.topology.neighbours(site.name):
                 self._new(link_id(site.name, name))
+
+    def heal(self) -> None:
+        """Every incident is over: what was suspended is resumed, also what only one end knew of."""
+        for delay_ms in _RESUME_AFTER_MS:
+            self.loop.after_ms(delay_ms, self._resume_all)
+
+    def _resume_all(self) -> None:
+        for site in self.simulation.originals():
+            held = [
+                record
+                for record in site.disk.records.values()
+                if isinstance(record, HoldRecord) and record.suspended
+            ]
+            for record in held if site.running else ():
+                whole = record.ksid == WHOLE_LINK
+                order = KeyOrder(
+                    act=Act.RESUME,
+                    link=record.link if whole else None,
+                    ksid=None if whole else record.ksid,
+                    operator="olga",
+                    reason="the incident is over",
+                )
+                number = self.simulation.next_number()
+                site.put(KeysOrdered(request_id=number, order=order))
 
     def _look_at(self, link: LinkId, sites: "list[Site]") -> None:
         ends = [site.node.links[link] for site in sites]

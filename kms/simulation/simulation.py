@@ -207,4 +207,5 @@ class Simulation:
         self.devices.heal()
         for site in self.originals():
             site.heal()
+        self.operator.heal()
         self.watch.tell("healed")

@@ -638,8 +638,10 @@ RANGE = wire.IndexRange
         word(leader=1 << 61),
         word(follower=1 << 61),
         word(local=""),
+        word(ksid=b""),
+        word(ksid=b"", local="", remote="", compromised=[RANGE(0, 1)]),
+        word(ksid=KNOWN.bytes[:15]),
         word(ksid=WHOLE_LINK.bytes),
-        word(ksid=WHOLE_LINK.bytes, local="", remote="", compromised=[RANGE(0, 1)]),
     ],
 )
 def test_a_word_that_makes_no_sense_is_the_neighbours_fault_and_changes_nothing(

@@ -14,6 +14,7 @@ from kms.simulation.checkers.i10_unhurt import Unhurt
 from kms.simulation.checkers.i11_audited import Audited
 from kms.simulation.checkers.i12_goes_on import GoesOn
 from kms.simulation.checkers.i13_quarantined import Quarantined
+from kms.simulation.checkers.i13_revoked import Revoked
 
 ALL: tuple[type[Checker], ...] = (
     PadOnce,
@@ -29,6 +30,7 @@ ALL: tuple[type[Checker], ...] = (
     Audited,
     GoesOn,
     Quarantined,
+    Revoked,
 )
 
 __all__ = ["ALL"]

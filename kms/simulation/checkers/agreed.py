@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from kms.domain.names import KSID, LinkId
-from kms.domain.records import LinkRecord, StreamRecord
+from kms.domain.names import KSID, WHOLE_LINK, LinkId
+from kms.domain.records import HoldRecord, LinkRecord, StreamRecord
 
 if TYPE_CHECKING:
     from kms.domain.link import Link
@@ -36,6 +36,7 @@ def differences(simulation: "Simulation", link: LinkId) -> list[str]:
         *_pads(one, two, here, there),
         *_blocks(here, there),
         *_streams(one, two, link),
+        *_holds(one, two, link),
     ]
 
 
@@ -88,6 +89,25 @@ def _streams(one: "Site", two: "Site", link: LinkId) -> list[str]:
         for ksid in mine.keys() & theirs.keys()
         if mine[ksid] != theirs[ksid]
     ]
+
+
+def _holds(one: "Site", two: "Site", link: LinkId) -> list[str]:
+    """What operators have ordered, of streams that are open at both ends."""
+    mine, theirs = _held(one, link), _held(two, link)
+    both = (_open(one, link).keys() & _open(two, link).keys()) | {WHOLE_LINK}
+    return [
+        f"ordered of {ksid}: {mine.get(ksid)} and {theirs.get(ksid)}"
+        for ksid in (mine.keys() | theirs.keys()) & both
+        if mine.get(ksid) != theirs.get(ksid)
+    ]
+
+
+def _held(site: "Site", link: LinkId) -> dict[KSID, tuple[object, ...]]:
+    return {
+        record.ksid: (record.suspended, record.compromised)
+        for record in site.disk.records.values()
+        if isinstance(record, HoldRecord) and record.link == link
+    }
 
 
 def _open(site: "Site", link: LinkId) -> dict[KSID, int]:

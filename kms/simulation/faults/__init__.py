@@ -11,9 +11,18 @@ from kms.simulation.faults.disks import DISKS
 from kms.simulation.faults.entropy import ENTROPY
 from kms.simulation.faults.fault import Fault
 from kms.simulation.faults.processes import PROCESSES
+from kms.simulation.faults.revocations import REVOCATIONS
 from kms.simulation.faults.wires import WIRES
 
-ALL: tuple[type[Fault], ...] = (*WIRES, *PROCESSES, *DISKS, *CLOCKS, *ENTROPY, *DEVICES)
+ALL: tuple[type[Fault], ...] = (
+    *WIRES,
+    *PROCESSES,
+    *DISKS,
+    *CLOCKS,
+    *ENTROPY,
+    *DEVICES,
+    *REVOCATIONS,
+)
 """every kind"""
 
 __all__ = ["ALL", "Fault"]

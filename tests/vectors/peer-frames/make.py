@@ -56,7 +56,7 @@ def messages() -> dict[str, wire.Message | wire.Opening]:
             "a laptop was lost",
         ),
         "held, the whole link": wire.Held(
-            bytes(16), "", "", 0, 1_700_000_000_001, [wire.IndexRange(0, 2**32 - 1)], [], "olga", ""
+            b"", "", "", 0, 1_700_000_000_001, [wire.IndexRange(0, 2**32 - 1)], [], "olga", ""
         ),
     }
 

@@ -1,0 +1,129 @@
+"""I13 What an operator has suspended or compromised is not delivered.
+
+The checker reads no node's mind: it keeps, by site, what each order came to that the site has
+answered as done, or has read from its neighbour, as its disk says from that commit on. From then
+on nothing of it leaves, until the site has it resumed on its disk. What an old copy has forgotten
+does not bind it, until it is told again.
+"""
+
+from typing import TYPE_CHECKING, cast
+
+from kms.domain import ranges
+from kms.domain.effects import Answer, DeliverKey, Effect, Forget, Save
+from kms.domain.events import Event, KeysOrdered
+from kms.domain.names import KSID, WHOLE_LINK, LinkId
+from kms.domain.orders import Act, KeyOrder, OrderDone
+from kms.domain.ranges import Ranges
+from kms.domain.records import HoldRecord
+from kms.simulation.checkers.memory import Remembering, stream_at
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kms.simulation.simulation import Simulation
+    from kms.simulation.site import Site
+
+_Subject = tuple[str, LinkId, KSID]
+"""place, link, stream or ``WHOLE_LINK``"""
+_ALL = ((0, 1 << 32),)
+
+
+class Revoked(Remembering):
+    """Orders that were done, and every key that leaves."""
+
+    invariant = "I13"
+    writes = (HoldRecord, Forget)
+    outputs = (Answer, DeliverKey)
+
+    def __init__(self, simulation: "Simulation") -> None:
+        super().__init__(simulation)
+        self._asked: dict[int, KeyOrder] = {}
+        self._lost: dict[_Subject, Ranges] = {}
+        """compromised: never forgotten, but with the disk"""
+        self._held: dict[_Subject, Ranges] = {}
+        self._next: dict[_Subject, tuple[Ranges, Ranges]] = {}
+        """held and lost as the last batch wrote it. An answer that was given before the order may
+        leave in the same batch, not later"""
+
+    def restored(self, site: "Site") -> None:
+        super().restored(site)
+        for book in (self._lost, self._held):
+            for subject in [each for each in book if each[0] == site.place]:
+                del book[subject]
+        self._next = {
+            subject: new for subject, new in self._next.items() if subject[0] != site.place
+        }
+        for record in site.disk.records.values():
+            if isinstance(record, HoldRecord):
+                subject = (site.place, record.link, record.ksid)
+                self._held[subject], self._lost[subject] = record.suspended, record.compromised
+
+    def batch(self, site: "Site", events: "Sequence[Event]", effects: "Sequence[Effect]") -> None:
+        for subject in [each for each in self._next if each[0] == site.place]:
+            self._held[subject], self._lost[subject] = self._next.pop(subject)
+        for event in events:
+            if type(event) is KeysOrdered:
+                self._asked[event.request_id] = event.order
+
+    def wrote(self, site: "Site", effect: Effect) -> None:
+        """What either end's operators said is here as well."""
+        assert isinstance(effect, Save | Forget), "as ``writes`` says"
+        record = effect.record
+        if not isinstance(record, HoldRecord):
+            return
+        subject = (site.place, record.link, record.ksid)
+        if isinstance(effect, Forget):
+            if record.ksid == WHOLE_LINK:
+                # It begins anew with another secret. Its streams stay what they were.
+                for book in (self._held, self._lost, self._next):
+                    book.pop(subject, None)
+            return
+        _, lost = self._now(subject)
+        self._next[subject] = (record.suspended, ranges.union(lost, record.compromised))
+        # What is resumed may leave at once.
+        self._held[subject] = ranges.overlap(self._held.get(subject, ()), record.suspended)
+
+    def _now(self, subject: _Subject) -> tuple[Ranges, Ranges]:
+        """What is held, and lost, on the disk."""
+        kept = (self._held.get(subject, ()), self._lost.get(subject, ()))
+        return self._next.get(subject, kept)
+
+    def output(self, site: "Site", effect: Effect) -> None:
+        if isinstance(effect, Answer):
+            order = self._asked.pop(effect.request_id, None)
+            if order is not None:
+                self._done(site, order, cast(OrderDone, effect.reply))
+            return
+        key = cast(DeliverKey, effect)
+        ksid = self.ksid_of(key.material)
+        stream = stream_at(site, ksid)
+        if stream is None:
+            return
+        for of, index in ((ksid, key.index), (WHOLE_LINK, 0)):
+            subject = (site.place, stream.link, of)
+            for what, book in (("compromised", self._lost), ("suspended", self._held)):
+                self.holds(
+                    not ranges.has(book.get(subject, ()), index),
+                    "{} delivers index {} of {}, which is {}",
+                    site.place,
+                    key.index,
+                    ksid,
+                    what,
+                )
+
+    def _done(self, site: "Site", order: KeyOrder, done: OrderDone) -> None:
+        """An answer of yes is a promise: what was asked for is what is on the disk."""
+        if done.refused or done.link is None:
+            return
+        subject = (site.place, done.link, done.ksid or WHOLE_LINK)
+        wanted: Ranges = (
+            _ALL if order.count is None else ((order.first, order.first + order.count),)
+        )
+        held, lost = self._now(subject)
+        if order.act is Act.COMPROMISE:
+            kept = not ranges.minus(wanted, lost)
+        elif order.act is Act.SUSPEND:
+            kept = not ranges.minus(wanted, ranges.union(held, lost))
+        else:
+            kept = not ranges.overlap(wanted, held)
+        self.holds(kept, "{} said yes to {} and did not do it", site.place, order)
