@@ -6,23 +6,26 @@ from typing import Any
 import attrs
 import pytest
 
-from kms.domain import getkey
+from kms.domain import getkey, revocation
 from kms.domain.agreement import Agreement
 from kms.domain.blockintake import BlockIntake
 from kms.domain.close import Ending
 from kms.domain.comparison import Comparison
 from kms.domain.due import Due
 from kms.domain.effects import Answer, DeliverKey, ReadMaterial
-from kms.domain.events import NetworkChanged
+from kms.domain.events import KeysOrdered, NetworkChanged
 from kms.domain.getkey import Reading
+from kms.domain.holds import Holds
 from kms.domain.keyruns import KeyRuns
 from kms.domain.lifecycle import KeyEvent
 from kms.domain.linkguard import LinkGuard
+from kms.domain.orders import Act, OrderDone
 from kms.domain.outbox import Outbox
 from kms.domain.outgoing import Outgoing
 from kms.domain.policy import Policy, Rule
 from kms.domain.register import Register
 from kms.domain.requests import GetKey
+from kms.domain.revocation import Revocation as Revocations
 from kms.domain.secret import Secret
 from kms.domain.speech import Speech
 from kms.domain.stream import Stream
@@ -33,9 +36,11 @@ from kms.simulation.checkers.i03_named_only import NamedOnly
 from kms.simulation.checkers.i07_agreed import Agreed
 from kms.simulation.checkers.i10_unhurt import Unhurt
 from kms.simulation.checkers.i12_goes_on import GoesOn
+from kms.simulation.checkers.i13_revoked import Revoked
 from kms.simulation.faults import Fault
 from kms.simulation.faults.devices import BadBlock
 from kms.simulation.faults.processes import Kill
+from kms.simulation.faults.revocations import Revocation
 from kms.simulation.faults.wires import Attack, Cut
 from kms.simulation.simulation import Simulation
 from tests.simulation.planted import ALICE, BOB, CROWDED, LINK, violation
@@ -349,3 +354,39 @@ def test_i13_finds_different_blocks_that_become_pad(monkeypatch: Patch) -> None:
     different = BadBlock(at_ms=30_000, link=LINK, moods=("different at the two ends",) * 3)
 
     assert violation(different).startswith("I13 ")
+
+
+SUSPENDED = [
+    Revocation(at_ms=at, site=ALICE, act=Act.SUSPEND, scope=0.5, width=0.2)
+    for at in range(60_000, 200_000, 20_000)
+]
+
+
+def test_i13_a_suspended_stream_that_is_read_on(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(Holds, "pauses", lambda self, record: False)
+    monkeypatch.setattr(Holds, "refusal", lambda self, record, index: "")
+    monkeypatch.setattr(revocation, "enforce", lambda register, stream, out: 0)
+
+    assert "which is suspended" in violation(*SUSPENDED, checkers=[Revoked])
+
+
+def test_i13_an_order_that_was_answered_and_not_done(monkeypatch: Patch) -> None:
+    def lazy(self: Revocations, event: KeysOrdered, out: Outbox) -> None:
+        done = OrderDone(link=LINK, ksid=event.order.ksid, changed=True)
+        out.add(Answer(request_id=event.request_id, reply=done))
+
+    monkeypatch.setattr(Revocations, "ordered", lazy)
+
+    assert "did not do it" in violation(*SUSPENDED, checkers=[Revoked])
+
+
+def test_i7_an_order_that_the_other_end_never_takes_in(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(Revocations, "heard", lambda self, link, message, out: None)
+    faults = [
+        Revocation(at_ms=at, site=ALICE, act=Act.COMPROMISE, scope=scope, width=0.5)
+        for at in range(200_000, 239_000, 5_000)
+        for scope in (0.0, 0.5, 0.99)
+    ]
+    found = violation(*faults, checkers=[Agreed], calm_minutes=4)
+
+    assert "ordered of" in found
