@@ -248,17 +248,16 @@ class Revocation:
                 self._reading.serve(stream, out)
                 continue
             before = self._register.holds.of(link, stream.ksid) or fresh(link, stream.ksid)
-            if before.compromised != ALL:
-                after = changed(
-                    before,
-                    suspended=(),
-                    compromised=ALL,
-                    leads=leader_of(link) == self._register.node,
-                    wall_ms=out.now.wall_ms,
-                    operator=new.operator,
-                    reason=new.reason,
-                )
-                self._take_stream(stream, before, after, node, out)
+            after = changed(
+                before,
+                suspended=(),
+                compromised=ALL,
+                leads=leader_of(link) == self._register.node,
+                wall_ms=out.now.wall_ms,
+                operator=new.operator,
+                reason=new.reason,
+            )
+            self._take_stream(stream, before, after, node, out)
 
     def _tell(self, hold: HoldRecord, stream: Stream | None) -> None:
         if self._speech.settled(hold):

@@ -123,10 +123,8 @@ class Speech:
         """The neighbour is told of the stream, if a session stands."""
         session = self.sessions.get(stream.record.link)
         lost = session is not None and stream.ksid in session.missed
-        self._tell(stream.record.link, stream.ksid, announcement(stream, lost=lost))
-        channel = self._register.channel(stream)
-        if session is not None and channel is not None and channel.up:
-            self._say_hold(channel, self._register.holds.of(channel.link, stream.ksid), stream)
+        held = self._orders(stream.record.link, stream)
+        self._tell(stream.record.link, stream.ksid, announcement(stream, lost=lost), *held)
         stream.said = True
 
     def say_now(self, stream: Stream) -> None:
@@ -156,7 +154,8 @@ class Speech:
                 continue
             if session.link_hold_due:
                 session.link_hold_due = False
-                self._say_hold(channel, self._register.holds.of(link), None)
+                for message in self._orders(link, None):
+                    channel.send(message)
             for _ in range(limits.MARKS_PER_BATCH_MAX):
                 if session.to_say:
                     self._say_first(channel, session)
@@ -195,7 +194,7 @@ class Speech:
         elif ksid in self._register.streams:
             self._say(channel, self._register.streams[ksid])
 
-    def _tell(self, link: LinkId, ksid: KSID, message: Message) -> None:
+    def _tell(self, link: LinkId, ksid: KSID, *messages: Message) -> None:
         session, channel = self.sessions.get(link), self._register.channels.get(link)
         if session is None or channel is None or not channel.up:
             return
@@ -206,25 +205,27 @@ class Speech:
                 channel.send(first)
             elif stream is not None and stream.confirmed and stream.continuous:
                 self._say(channel, stream)
-        channel.send(message)
+        for message in messages:
+            channel.send(message)
 
     def _say(self, channel: Channel, stream: Stream) -> None:
         # An announcement cannot say closed.
         known = (stream.confirmed and stream.continuous) or stream.record.local_closed
-        hold = self._register.holds.of(channel.link, stream.ksid)
-        if known:
-            # Before a mark that may say closed: then the stream may be gone there.
-            self._say_hold(channel, hold, stream)
-            channel.send(mark_of(stream))
-        else:
-            channel.send(announcement(stream))
-            self._say_hold(channel, hold, stream)
+        held = self._orders(channel.link, stream)
+        # Before a mark, which may say closed: then the stream may be gone there.
+        messages = [*held, mark_of(stream)] if known else [announcement(stream), *held]
+        for message in messages:
+            channel.send(message)
         stream.said = True
 
-    def _say_hold(self, channel: Channel, hold: HoldRecord | None, stream: Stream | None) -> None:
-        if hold is not None and not self.settled(hold):
-            self.sessions[channel.link].holds_said[hold.ksid] = hold
-            channel.send(held(hold, stream))
+    def _orders(self, link: LinkId, stream: Stream | None) -> list[Message]:
+        """What is to be said of operators' orders about the stream, or the link as a whole."""
+        hold = self._register.holds.of(link, stream.ksid if stream is not None else WHOLE_LINK)
+        session = self.sessions.get(link)
+        if hold is None or session is None or self.settled(hold):
+            return []
+        session.holds_said[hold.ksid] = hold
+        return [orders_of(hold, stream)]
 
 
 def mark_of(stream: Stream) -> Mark:
@@ -267,7 +268,7 @@ def announced_qos(message: Announce) -> QoS:
     return QoS(metadata_mimetype=message.mimetype, **fields)
 
 
-def held(hold: HoldRecord, stream: Stream | None) -> Held:
+def orders_of(hold: HoldRecord, stream: Stream | None) -> Held:
     """What operators have ordered, as the neighbour is told of it."""
     return Held(
         ksid=hold.ksid.bytes if stream is not None else b"",

@@ -189,6 +189,31 @@ def test_what_was_delivered_is_compromised_in_the_record_and_wiped_when_it_may_b
     assert pair.read(A) == 3
 
 
+def test_only_those_of_the_delivered_keys_are_called_compromised_that_are(pair: Pair) -> None:
+    assert [pair.read(A) for _ in range(4)] == [0, 1, 2, 3]
+    pair.pass_ms(limits.DESTROY_WITHIN_MS)
+    pair.order(A, COMPROMISE, 1, 2)
+    lost = "delivered, then compromised by an operator"
+
+    assert ["delivered", lost, lost, "delivered"] == [state_at(pair.a, n)[1] for n in range(4)]
+    assert said(pair, A, 0) == (2, "index 0 is destroyed: delivered")
+
+
+def test_status_says_what_is_ordered_and_whether_the_neighbour_knows(pair: Pair) -> None:
+    pair.cut()
+    pair.order(A, SUSPEND, 0, 2)
+    pair.order(A, COMPROMISE, 3, 1)
+    (before,) = pair.a.streams.statistics()
+    pair.link()
+    pair.settle()
+    (after,), (there,) = pair.a.streams.statistics(), pair.b.streams.statistics()
+
+    assert (before.ordered, before.order_told) == ("suspended 0-1; compromised 3", False)
+    assert (before.suspended, before.ready) == (2, 1)
+    assert (after.ordered, after.order_told) == ("suspended 0-1; compromised 3", True)
+    assert (there.ordered, there.order_told) == (after.ordered, True)
+
+
 def test_a_crash_leaves_what_was_delivered_and_compromised_to_be_wiped(pair: Pair) -> None:
     assert pair.read(A) == 0
     pair.order(A, COMPROMISE, 0, 1)
@@ -357,6 +382,7 @@ def test_a_compromised_link_takes_its_streams_with_it_at_both_ends(
     done = pair.order(A, COMPROMISE, link=LINK)
 
     assert (done.changed, done.waiting) == (True, 8)
+    assert f"the link {LINK} is compromised by an operator" == pair.a.streams.stopped(LINK)
     assert (False, True) == (pair.a.streams.told(LINK), pair.b.streams.told(LINK))
     assert ([LINK], []) == (pair.a.streams.compromised(), pair.b.streams.compromised())
     assert said(pair, A, ksid=OTHER)[0] is Status.INSUFFICIENT_KEY
