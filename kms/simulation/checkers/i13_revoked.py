@@ -44,6 +44,8 @@ class Revoked(Remembering):
         self._next: dict[_Subject, tuple[Ranges, Ranges]] = {}
         """held and lost as the last batch wrote it. An answer that was given before the order may
         leave in the same batch, not later"""
+        self._passed: dict[_Subject, list[Ranges]] = {}
+        """all that was held within the last batch: of orders that took one another back"""
 
     def restored(self, site: "Site") -> None:
         super().restored(site)
@@ -61,6 +63,7 @@ class Revoked(Remembering):
     def batch(self, site: "Site", events: "Sequence[Event]", effects: "Sequence[Effect]") -> None:
         for subject in [each for each in self._next if each[0] == site.place]:
             self._held[subject], self._lost[subject] = self._next.pop(subject)
+            self._passed.pop(subject, None)
         for event in events:
             if type(event) is KeysOrdered:
                 self._asked[event.request_id] = event.order
@@ -78,7 +81,8 @@ class Revoked(Remembering):
                 for book in (self._held, self._lost, self._next):
                     book.pop(subject, None)
             return
-        _, lost = self._now(subject)
+        held, lost = self._now(subject)
+        self._passed.setdefault(subject, [held]).append(record.suspended)
         self._next[subject] = (record.suspended, ranges.union(lost, record.compromised))
         # What is resumed may leave at once.
         self._held[subject] = ranges.overlap(self._held.get(subject, ()), record.suspended)
@@ -120,10 +124,11 @@ class Revoked(Remembering):
             _ALL if order.count is None else ((order.first, order.first + order.count),)
         )
         held, lost = self._now(subject)
+        passed = self._passed.get(subject, [held])
         if order.act is Act.COMPROMISE:
             kept = not ranges.minus(wanted, lost)
         elif order.act is Act.SUSPEND:
-            kept = not ranges.minus(wanted, ranges.union(held, lost))
+            kept = any(not ranges.minus(wanted, ranges.union(each, lost)) for each in passed)
         else:
-            kept = not ranges.overlap(wanted, held)
+            kept = any(not ranges.overlap(wanted, each) for each in passed)
         self.holds(kept, "{} said yes to {} and did not do it", site.place, order)
