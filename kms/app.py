@@ -134,8 +134,14 @@ class App:
     # ---- the open node ------------------------------------------------------------------
 
     async def _run_open(self) -> None:
+        retention = self.config.retention
         parts = Parts(
-            open_journal=partial(FileJournal.open, self.config.audit_file),
+            open_journal=partial(
+                FileJournal.open,
+                self.config.audit_file,
+                segment_bytes=retention.audit_segment_bytes,
+                keep_ms=retention.audit_ms,
+            ),
             open_storage=self._open_storage,
             open_witness=partial(FileWitness.open, self.config.witness_file, self.name),
             open_peers=self._open_peers,
@@ -148,6 +154,7 @@ class App:
                 self._listeners.serve_applications, self._trust.applications
             ),
             grace_s=self.config.stop.grace_s,
+            retention=retention.of_streams,
         )
         settings = {link.peer: self._settings(link.peer) for link in self.config.link}
         try:
@@ -330,6 +337,7 @@ class App:
             pool_bytes_max=section.pool_bytes_max,
             qber_max=section.qber_max,
             block_expiry_ms=section.block_expiry_s * 1000,
+            spent_blocks=self.config.retention.spent_blocks,
         )
 
 
@@ -350,6 +358,7 @@ def _fixed_parts(config: Config) -> dict[str, object]:
         "operations": config.operations,
         "device": config.device,
         "audit": config.audit,
+        "retention": config.retention,
         "witness": config.witness,
         "log": config.log,
         "stop": config.stop,

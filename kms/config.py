@@ -24,6 +24,7 @@ from kms.domain import limits
 from kms.domain.names import KSID, DeviceId, LinkId, NodeId, SAEId, leader_of, link_id
 from kms.identity_section import URI_ONLY, IdentitySection, identity_faults
 from kms.ports.sdn import Network
+from kms.retention import KEEP_SAFELY, RetentionSection, retention_faults
 from kms.toml_file import Address, Fault, Wrong, place
 
 # On the loopback interface until the operator says otherwise.
@@ -190,6 +191,7 @@ class Config:
     link: tuple[LinkSection, ...] = ()
     device: tuple[DeviceSection, ...] = ()
     audit: AuditSection = AuditSection()
+    retention: RetentionSection = KEEP_SAFELY
     witness: WitnessSection = WitnessSection()
     log: LogSection = LogSection()
     stop: StopSection = StopSection()
@@ -289,6 +291,7 @@ def _field_faults(config: Config) -> Iterator[Fault]:
     if not 0 <= config.stop.grace_s <= 3600:
         yield Fault("[stop] grace_s", f"{config.stop.grace_s:g} is not between 0 and 3600")
     yield from identity_faults(config.identity)
+    yield from retention_faults(config.retention)
     yield from _link_faults(config)
     yield from _device_faults(config)
 

@@ -46,6 +46,8 @@ class AuditReport:
     """of an incomplete last line, as a crash leaves it"""
     fault: str = ""
     """the first thing that is wrong, with its line; empty when the journal is whole"""
+    retired: int = 0
+    """records from the first on that are not there any more, as a later one says"""
 
     @property
     def whole(self) -> bool:
@@ -118,8 +120,11 @@ def follow(
     after: JournalHead,
     heads: dict[int, JournalHead] | None = None,
     progress: Callable[[int], None] | None = None,
+    look: Callable[[AuditRecord], None] | None = None,
+    newest: bool = True,
 ) -> AuditReport:
-    """The rest of ``file``, whose next record must follow ``after``. Stops at the first fault."""
+    """The rest of ``file``, whose next record must follow ``after``. Stops at the first fault.
+    ``look`` is shown each record; heads above the last one are missing from the ``newest`` file."""
     head, heads, base = after, heads or {}, file.tell()
     whole = base
     for line in _lines(file):
@@ -128,7 +133,7 @@ def follow(
             torn = len(line)
             if torn > limits.JOURNAL_LINE_BYTES_MAX:
                 return _report(head, whole, fault=f"line {number} is too long")
-            return _missing(_report(head, whole, torn=torn), heads)
+            return _missing(_report(head, whole, torn=torn), heads if newest else {})
         try:
             record = decode(line)
         except ValueError as error:
@@ -138,9 +143,11 @@ def follow(
         head, whole = JournalHead(number=number, hash=record.hash), whole + len(line)
         if head != heads.get(number, head):
             return _report(head, whole, fault=f"line {number} is not the record noted as head")
+        if look is not None:
+            look(record)
         if progress is not None and number % _PROGRESS_EVERY_RECORDS == 0:
             progress(whole)
-    return _missing(_report(head, whole), heads)
+    return _missing(_report(head, whole), heads if newest else {})
 
 
 def head_path(path: Path) -> Path:

@@ -14,7 +14,8 @@ earlier one of the same append rests on the file only growing (ext4 ordered mode
 size after the data); where it does not hold, open refuses and names the line, it never repairs.
 
 At open the records behind the noted head are verified, ``JOURNAL_HEAD_EVERY_RECORDS`` or so;
-without a head file all of them. ``kms audit verify`` reads everything.
+without a head file all of them. ``kms audit verify`` reads everything. A file that is full is
+renamed, and the chain goes on in another one (``journal_segments``).
 """
 
 import fcntl
@@ -38,10 +39,15 @@ from kms.adapters.journal_chain import (
     read_head,
     spell_head,
 )
+from kms.adapters.journal_segments import last_record, retirement, segment_path, segments
 from kms.domain import limits
 from kms.domain.audit import GENESIS, AuditEntry, chained
 from kms.domain.errors import JournalFault
 from kms.ports.journal import JournalHead
+
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+# Full files looked at when one more is full: bounds the time that an append takes.
+_RETIRED_AT_ONCE = 16
 
 
 @attrs.frozen(kw_only=True)
@@ -61,8 +67,18 @@ class _Job:
 class FileJournal:
     """The Journal port over one file."""
 
-    def __init__(self, path: Path, fd: int, report: AuditReport, files: FileOperations) -> None:
+    def __init__(
+        self,
+        path: Path,
+        fd: int,
+        report: AuditReport,
+        files: FileOperations,
+        *,
+        segment_bytes: int | None = None,
+        keep_ms: int | None = None,
+    ) -> None:
         """Use ``open``."""
+        self._segment_bytes, self._keep_ms = segment_bytes, keep_ms
         self.opened = report
         """what was found at open; ``bytes_torn`` were cut off"""
         self._path = path
@@ -79,10 +95,20 @@ class FileJournal:
         self._ended = trio.Event()
 
     @classmethod
-    async def open(cls, path: Path, *, files: FileOperations | None = None) -> "FileJournal":
-        """The journal, its end verified, held by this process; made if there is none. Raises
-        ``JournalFault`` when it is held, unreadable, or does not verify."""
-        journal = await trio.to_thread.run_sync(_open, path, files or FileOperations())
+    async def open(
+        cls,
+        path: Path,
+        *,
+        files: FileOperations | None = None,
+        segment_bytes: int | None = None,
+        keep_ms: int | None = None,
+    ) -> "FileJournal":
+        """The journal, its end verified, held by this process; made if there is none. It goes on
+        in a new file when it has ``segment_bytes``; a full file whose last record is ``keep_ms``
+        old is retired then. Without them neither ever happens. Raises ``JournalFault`` when it is
+        held, unreadable, or does not verify."""
+        make = partial(FileJournal, segment_bytes=segment_bytes, keep_ms=keep_ms)
+        journal = await trio.to_thread.run_sync(_open, path, files or FileOperations(), make)
         token = trio.lowlevel.current_trio_token()
         # Daemon: a disk that never answers must not keep a stopped node from ending.
         Thread(target=journal._work, args=(token,), name="journal", daemon=True).start()
@@ -143,22 +169,51 @@ class FileJournal:
         return self._refusal()
 
     def _write(self, entries: Sequence[AuditEntry]) -> JournalHead:
+        self._put(entries)
+        if self._segment_bytes is not None and self._size_bytes >= self._segment_bytes:
+            self._begin_file()
+            self._retire(entries[-1].wall_ms)
+        elif self._head.number - self._noted_number >= limits.JOURNAL_HEAD_EVERY_RECORDS:
+            self._note_head()
+        return self._head
+
+    def _put(self, entries: Sequence[AuditEntry]) -> None:
+        """The entries are on the disk."""
         head, lines = self._head, []
         for entry in entries:
             record = chained(head.number + 1, head.hash, entry)
             lines.append(encode(record))
             head = JournalHead(number=record.number, hash=record.hash)
         if not lines:
-            return head
+            return
         self._write_all(b"".join(lines))
         self._files.sync(self._fd)
         self._size_bytes += sum(map(len, lines))
         self._last_start_bytes = self._size_bytes - len(lines[-1])
         # Assigned whole, read by the trio thread: it sees the old head or the new one.
         self._head = head
-        if head.number - self._noted_number >= limits.JOURNAL_HEAD_EVERY_RECORDS:
-            self._note_head()
-        return head
+
+    def _begin_file(self) -> None:
+        """The chain goes on in an empty file. A crash between the steps leaves no file of the
+        journal's name: the next open makes it, and goes on behind the newest full one."""
+        self._note_head()
+        self._path.rename(segment_path(self._path, self._head.number))
+        fd = os.open(self._path, _FLAGS | os.O_EXCL, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _sync_directory(self._path.parent)
+        os.close(self._fd)
+        self._fd = fd
+        self._size_bytes = self._last_start_bytes = 0
+
+    def _retire(self, now_ms: int) -> None:
+        """Full files that are old enough are gone, oldest first, each after a record says so."""
+        for segment in segments(self._path)[:_RETIRED_AT_ONCE] if self._keep_ms else ():
+            last = last_record(segment)
+            if last.entry.wall_ms > now_ms - (self._keep_ms or 0):
+                return
+            self._put([retirement(segment, last, now_ms)])
+            segment.unlink()
+            _sync_directory(self._path.parent)
 
     def _write_all(self, data: bytes) -> None:
         rest = memoryview(data)
@@ -199,12 +254,15 @@ def _tell(token: trio.lowlevel.TrioToken, function: Callable[[], object]) -> Non
         return
 
 
-def _open(path: Path, files: FileOperations) -> FileJournal:
+def _open(
+    path: Path,
+    files: FileOperations,
+    make: Callable[[Path, int, AuditReport, FileOperations], FileJournal],
+) -> FileJournal:
     new = not path.exists()
     fd = -1
     try:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(path, flags, 0o600)
+        fd = os.open(path, _FLAGS, 0o600)
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if new:
             _sync_directory(path.parent)
@@ -213,7 +271,7 @@ def _open(path: Path, files: FileOperations) -> FileJournal:
         if report.bytes_torn:
             os.ftruncate(fd, report.bytes_whole)
             files.sync(fd)
-        journal = FileJournal(path, fd, report, files)
+        journal = make(path, fd, report, files)
         journal._last_start_bytes = last
         journal._note_head()
     except BlockingIOError:
@@ -233,8 +291,13 @@ def _open(path: Path, files: FileOperations) -> FileJournal:
 def _verified_end(path: Path, noted: NotedHead | None) -> tuple[AuditReport, int]:
     """What the journal holds from the noted head on, and where its last record starts."""
     start = JournalHead(number=0, hash=GENESIS)
+    for full in segments(path)[-1:]:
+        last = last_record(full)
+        start = JournalHead(number=last.number, hash=last.hash)
+    if noted is not None and noted.head.number == start.number and noted.head != start:
+        raise _unsound(path, f"record {start.number} is not the one that was noted as durable")
     with path.open("rb") as file:
-        if noted is not None and noted.head.number:
+        if noted is not None and noted.head.number > start.number:
             file.seek(noted.start_bytes)
             try:
                 record = decode(file.readline(limits.JOURNAL_LINE_BYTES_MAX + 1))

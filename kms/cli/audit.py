@@ -21,17 +21,18 @@ def verify(
     json: JSON = False,
 ) -> None:
     """Read the whole journal and check that no record was altered, removed or cut off."""
-    from kms.adapters.journal_chain import verify_file
+    from kms.adapters.journal_segments import verify_journal
     from kms.config import load
 
     path = load(journal).audit_file if journal.suffix == ".toml" else journal
     show = _show if sys.stderr.isatty() and not json else None
-    found = verify_file(path, heads=[_head(text) for text in head], progress=show)
+    found = verify_journal(path, heads=[_head(text) for text in head], progress=show)
     fields = {"file": str(path), "whole": found.whole, **attrs.asdict(found)}
     if json or found.whole:
         torn = f"; {found.bytes_torn} bytes of a record under way" if found.bytes_torn else ""
+        gone = f"; records 1 to {found.retired} were retired" if found.retired else ""
         where = f"record {found.records}, head {found.head.hash}"
-        report(fields, f"{path} is whole: {where}{torn}", as_json=json)
+        report(fields, f"{path} is whole: {where}{gone}{torn}", as_json=json)
     if not found.whole:
         raise JournalFault(
             f"{path}: {found.fault}", hint="keep the file; compare with the neighbours' heads"

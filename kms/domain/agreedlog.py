@@ -27,7 +27,7 @@ class AgreedLog:
         self._memory = memory
         self._records: OrderedDict[int, BlockRecord] = OrderedDict()
         self._known: set[BlockId] = set()
-        self._history = LogHistory()
+        self._history = LogHistory(memory.settings.spent_blocks)
         self.settled = 0
         self.burnt_bytes = 0
         self.agreed_blocks = 0

@@ -51,13 +51,14 @@ def after(previous: bytes, entry: LogEntry) -> bytes:
 class LogHistory:
     """Hashes of the newest prefixes of the log, by their count."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = HISTORY) -> None:
+        self._most = most
         self._hashes: OrderedDict[int, bytes] = OrderedDict()
 
     def remember(self, count: int, hash_: bytes) -> int | None:
         """The hash of the first ``count`` entries; the count that was forgotten for it."""
         self._hashes[count] = hash_
-        return self._hashes.popitem(last=False)[0] if len(self._hashes) > HISTORY else None
+        return self._hashes.popitem(last=False)[0] if len(self._hashes) > self._most else None
 
     def hash_at(self, count: int) -> bytes | None:
         return self._hashes.get(count)

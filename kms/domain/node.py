@@ -52,6 +52,7 @@ from kms.domain.records import (
     StreamRecord,
     Way,
 )
+from kms.domain.retention import KEEP, Retention
 from kms.domain.statistics import StakeStatus
 from kms.domain.streams import Streams
 
@@ -71,6 +72,7 @@ class Node:
         node: NodeId,
         links: Mapping[NodeId, LinkSettings],
         records: Iterable[Record] = (),
+        retention: Retention = KEEP,
     ) -> None:
         self.node = node
         self.links: dict[LinkId, Link] = {}
@@ -86,7 +88,7 @@ class Node:
         of_streams = [
             each for each in kept if isinstance(each, StreamRecord | KeyRunRecord | HoldRecord)
         ]
-        self.streams = Streams(node, of_streams, self.links)
+        self.streams = Streams(node, of_streams, self.links, retention)
         of_link: dict[LinkId, list[LinkRecord | PadRecord | BlockRecord]] = {}
         for record in kept:
             if isinstance(record, LinkRecord | PadRecord | BlockRecord):

@@ -25,6 +25,7 @@ from kms.domain.policy import Policy, Rule
 from kms.domain.qos import cost_bps
 from kms.domain.records import HoldRecord, KeyRunRecord, StreamRecord
 from kms.domain.requests import GetKey, Reply
+from kms.domain.retention import KEEP, Retention
 from kms.domain.run import Span
 from kms.domain.service import LinkService
 from kms.domain.stream import Stream, Waiting
@@ -49,8 +50,10 @@ class Register:
         node: NodeId,
         records: Iterable[StreamRecord | KeyRunRecord | HoldRecord],
         channels: Mapping[LinkId, Channel],
+        retention: Retention = KEEP,
     ) -> None:
         self.node = node
+        self._retention = retention
         self.channels = channels
         self.directory: Mapping[SAEId, NodeId] = {}
         self.policy = Policy()
@@ -326,7 +329,7 @@ class Register:
         self._tombstone_end_ms = None
         if self.tombstones:
             oldest = next(iter(self.tombstones.values())).record
-            self._tombstone_end_ms = (oldest.closed_ms or 0) + limits.TOMBSTONE_MS
+            self._tombstone_end_ms = (oldest.closed_ms or 0) + self._retention.tombstone_ms
 
     def _forget_tombstone(self, out: Outbox) -> None:
         _, tombstone = self.tombstones.popitem(last=False)

@@ -36,6 +36,7 @@ from kms.domain.qoswatch import QoSWatch
 from kms.domain.records import HoldRecord, KeyRunRecord, StreamRecord
 from kms.domain.register import Register
 from kms.domain.requests import Close, GetKey, OpenConnect
+from kms.domain.retention import KEEP, Retention
 from kms.domain.revocation import Revocation
 from kms.domain.secret import Secret
 from kms.domain.speech import Speech
@@ -54,9 +55,10 @@ class Streams:
         node: NodeId,
         records: Iterable[StreamRecord | KeyRunRecord | HoldRecord],
         channels: Mapping[LinkId, Channel],
+        retention: Retention = KEEP,
     ) -> None:
         """``channels`` is read live: links may be added. Requests of before are forgotten."""
-        self._register = Register(node, records, channels)
+        self._register = Register(node, records, channels, retention)
         self._speech = Speech(self._register)
         self._supply = Supply(self._register)
         self._watch = QoSWatch(self._register, self._supply)

@@ -26,6 +26,7 @@ from kms.domain.events import NetworkChanged, Started
 from kms.domain.linkmemory import LinkSettings
 from kms.domain.names import LinkId, NodeId
 from kms.domain.node import Node
+from kms.domain.retention import KEEP, Retention
 from kms.ports.clock import Clock
 from kms.ports.device import Device
 from kms.ports.entropy import Entropy
@@ -77,6 +78,7 @@ class Parts:
     serve_applications: ServeApplications
     grace_s: float
     """for requests under way when the node stops"""
+    retention: Retention = KEEP
 
 
 class Owner(Protocol):
@@ -116,7 +118,7 @@ async def run_node(
         async with _closing("store", storage.aclose):
             witness = await parts.open_witness()
             async with _closing("witness", witness.aclose):
-                node = Node(name, links, storage.load())
+                node = Node(name, links, storage.load(), parts.retention)
                 peers = await parts.open_peers()
                 running = RunningNode(node, parts, storage, journal, witness, peers)
                 await running.run(owner, stop)
