@@ -51,8 +51,9 @@ def after(previous: bytes, entry: LogEntry) -> bytes:
 class LogHistory:
     """Hashes of the newest prefixes of the log, by their count."""
 
-    def __init__(self, most: int = HISTORY) -> None:
-        self._most = most
+    def __init__(self, most: int = 0) -> None:
+        """``most`` of them, but never fewer than two ends need to compare."""
+        self._most = max(most, HISTORY)
         self._hashes: OrderedDict[int, bytes] = OrderedDict()
 
     def remember(self, count: int, hash_: bytes) -> int | None:

@@ -2,7 +2,6 @@
 
 import attrs
 
-from kms.domain.appendlog import HISTORY
 from kms.domain.direction import Direction, written_by
 from kms.domain.names import LinkId, MaterialId, NodeId, SecretId, leader_of
 from kms.domain.outbox import Outbox
@@ -17,8 +16,9 @@ class LinkSettings:
     pool_bytes_max: int
     qber_max: float
     block_expiry_ms: int
-    spent_blocks: int = HISTORY
-    """entries of the append log that are remembered when their blocks are used up"""
+    spent_blocks: int = 0
+    """entries of the append log that are remembered when their blocks are used up; never fewer
+    than ``appendlog.HISTORY``"""
 
 
 class LinkMemory:

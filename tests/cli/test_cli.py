@@ -17,6 +17,7 @@ from kms.adapters.operations import ADMIN_BOUNDS, admin_app
 from kms.cli import main
 from kms.domain.errors import LocalFault
 from kms.wiring import beginning
+from tests.adapters.test_journal_segments import DAY_MS, write
 from tests.cli.fake_node import FakeNode
 from tests.config import site
 from tests.contract.test_journal import entry
@@ -224,6 +225,20 @@ async def test_audit_verify_is_status_0_for_a_whole_journal_and_1_for_another(
     path.write_bytes(path.read_bytes().replace(b"sae:camera.A", b"sae:camera.C", 1))
     assert await command("audit", "verify", path) == 1
     assert "line 1 is not an audit record, or was altered" in capsys.readouterr().err
+
+
+async def test_audit_verify_reads_all_files_and_says_what_was_retired(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    for first, keep_ms in ((0, None), (40, 25 * DAY_MS)):
+        await write(path, first, 40, keep_ms)
+    assert 0 == await command("audit", "verify", path, "--json")
+    fields = json.loads(capsys.readouterr().out)
+    assert 0 == await command("audit", "verify", path)
+
+    assert (True, True) == (fields["whole"], fields["retired"] > 0)
+    assert f"records 1 to {fields['retired']} were retired" in capsys.readouterr().out
 
 
 def test_certificates_are_made_and_named(

@@ -7,6 +7,8 @@ import pytest
 from kms.adapters.sdn_file import load_network
 from kms.config import QKDSocketSection, check_network, load
 from kms.domain.errors import LocalFault
+from kms.domain.retention import KEEP
+from kms.retention import KEEP_SAFELY
 from kms.toml_file import Address, address
 from tests.config import site
 
@@ -19,6 +21,18 @@ def test_what_is_not_said_is_safe(tmp_path: Path) -> None:
     assert config.node.passphrase_file is None, "the node starts sealed"
     assert config.link[0].qber_max == 0.11
     assert config.log.format == "json"
+
+
+def test_what_is_kept_and_how_long_is_said_in_days_and_mebibytes(tmp_path: Path) -> None:
+    said = "[retention]\ntombstone_days = 31\naudit_days = 400\naudit_segment_mib = 2\n[tls]"
+    file = site.build(tmp_path)
+    file.write_text(file.read_text().replace("[tls]", said))
+    kept = load(file).retention
+
+    assert kept.of_streams.tombstone_ms == 31 * 24 * 3600 * 1000
+    assert (kept.audit_ms, kept.audit_segment_bytes) == (400 * 24 * 3600 * 1000, 2 * 2**20)
+    assert KEEP_SAFELY.audit_ms is None
+    assert KEEP_SAFELY.of_streams == KEEP
 
 
 def test_paths_are_relative_to_the_file_not_to_the_shell(

@@ -106,6 +106,35 @@ WRONG = (
         "[etsi014] listen",
         "host:port",
     ),
+    # ---- retention --------------------------------------------------------------------------
+    Wrong(
+        "a name forgotten too soon",
+        "[tls]",
+        "[retention]\ntombstone_days = 29\n[tls]",
+        "[retention] tombstone_days",
+        "29 is not between 30 and 3650",
+    ),
+    Wrong(
+        "fewer blocks than two ends compare",
+        "[tls]",
+        "[retention]\nspent_blocks = 16383\n[tls]",
+        "[retention] spent_blocks",
+        "not between 16384",
+    ),
+    Wrong(
+        "a journal kept for a week",
+        "[tls]",
+        "[retention]\naudit_days = 7\n[tls]",
+        "[retention] audit_days",
+        "less than 30; 0 keeps all",
+    ),
+    Wrong(
+        "files of no size",
+        "[tls]",
+        "[retention]\naudit_segment_mib = 0\n[tls]",
+        "[retention] audit_segment_mib",
+        "not between 1",
+    ),
     # ---- swapped, doubled, linked to itself --------------------------------------------------
     Wrong("no source of names", "[tls]", "[identity]\nsources = []\n[tls]", "[identity] sources"),
     Wrong(

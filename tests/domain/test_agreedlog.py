@@ -77,6 +77,18 @@ def test_i8_the_newest_hashes_are_remembered_and_the_oldest_named(
     assert history.hash_at(2) is None
 
 
+def test_an_operator_may_have_more_of_them_remembered_and_never_fewer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(appendlog, "HISTORY", 2)
+    for most, kept in ((0, 2), (1, 2), (4, 4)):
+        history = LogHistory(most)
+        for each in range(1, 7):
+            history.remember(each, bytes([each]))
+
+        assert kept == sum(history.hash_at(each) is not None for each in range(1, 7))
+
+
 # ---- append -------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ from kms.domain.lifecycle import KeyState
 from kms.domain.moment import Moment
 from kms.domain.names import NodeId
 from kms.domain.records import KeyRunRecord, StreamRecord
+from kms.domain.retention import Retention
 from kms.domain.status import QoS, Status
 from tests.domain.streams_play import ANN, BEN, EVE, KNOWN, A, B, Pair, key_of
 
@@ -260,6 +261,22 @@ def test_a_side_that_closed_forgets_the_other_after_the_ttl() -> None:
     pair.pass_ms(100_000)
 
     assert pair.a.stream().closed_ms is not None
+
+
+def test_a_tombstone_lasts_as_long_as_the_operator_says() -> None:
+    pair = Pair().established()
+    for end in (pair.a, pair.b):
+        end.streams._register._retention = Retention(tombstone_ms=2 * limits.TOMBSTONE_MS)
+    pair.close(A)
+    pair.settle()
+    pair.close(B)
+    pair.pass_ms(limits.TOMBSTONE_MS + 60_000)
+    again = pair.open(A, ANN, KNOWN)
+
+    assert pair.status(A, again) is Status.KSID_IN_USE
+    pair.pass_ms(2 * limits.TOMBSTONE_MS)
+
+    assert [end.disk.streams() for end in pair.ends.values()] == [[], []]
 
 
 def test_a_tombstone_ends_and_leaves_no_record() -> None:
