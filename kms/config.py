@@ -24,7 +24,7 @@ from kms.domain import limits
 from kms.domain.names import KSID, DeviceId, LinkId, NodeId, SAEId, leader_of, link_id
 from kms.identity_section import URI_ONLY, IdentitySection, identity_faults
 from kms.ports.sdn import Network
-from kms.retention import KEEP_SAFELY, RetentionSection, retention_faults
+from kms.retention import JOURNAL, KEEP_SAFELY, AuditSection, RetentionSection, retention_faults
 from kms.toml_file import Address, Fault, Wrong, place
 
 # On the loopback interface until the operator says otherwise.
@@ -146,13 +146,6 @@ class NetworkSection:
 
 
 @attrs.frozen(kw_only=True)
-class AuditSection:
-    """``[audit]``; without a file it is ``audit.jsonl`` in the state directory."""
-
-    file: Path | None = None
-
-
-@attrs.frozen(kw_only=True)
 class WitnessSection:
     """``[witness]``; without a file it lies beside the state directory."""
 
@@ -190,7 +183,7 @@ class Config:
     operations: OperationsSection = OperationsSection()
     link: tuple[LinkSection, ...] = ()
     device: tuple[DeviceSection, ...] = ()
-    audit: AuditSection = AuditSection()
+    audit: AuditSection = JOURNAL
     retention: RetentionSection = KEEP_SAFELY
     witness: WitnessSection = WitnessSection()
     log: LogSection = LogSection()

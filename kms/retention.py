@@ -1,10 +1,12 @@
-"""``[retention]`` of node.toml: how long what is over is kept.
+"""``[audit]`` and ``[retention]`` of node.toml: where the journal lies, how long what is over is
+kept.
 
 Rules: the defaults keep what safety, and a person who looks into an incident, may need; nothing can
 be set below what the protocol between two nodes goes by.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import attrs
 
@@ -14,6 +16,13 @@ from kms.domain.retention import Retention
 from kms.toml_file import Fault, place
 
 _DAY_MS = 24 * 60 * 60 * 1000
+
+
+@attrs.frozen(kw_only=True)
+class AuditSection:
+    """``[audit]``; without a file it is ``audit.jsonl`` in the state directory."""
+
+    file: Path | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -43,6 +52,7 @@ class RetentionSection:
         return self.audit_days * _DAY_MS or None
 
 
+JOURNAL = AuditSection()
 KEEP_SAFELY = RetentionSection()
 
 # A stream that one end closed unheard lives at the other for its TTL: until then its name is taken.

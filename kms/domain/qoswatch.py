@@ -97,7 +97,8 @@ class QoSWatch:
             return
         self._looked_ms = now_ms
         for link, channel in self._register.channels.items():
-            serves = channel.up and not channel.alarmed
+            stopped = self._register.holds.stopped(link)
+            serves = channel.up and not channel.alarmed and not stopped
             self._register.service(link).outages.look(now_ms, serves=serves)
             if self._register.promised_bps[link]:
                 self._look_at(link, channel, out)
@@ -125,6 +126,9 @@ class QoSWatch:
     def _trouble(self, link: LinkId, channel: Channel, promise: Promise, now_ms: int) -> str:
         """Why what was promised is not kept now; empty when it is."""
         promised = self._register.promised_bps[link]
+        if self._register.holds.stopped(link):
+            # An operator's word, and no broken promise: ``kms status`` says so.
+            return ""
         if not channel.up or channel.alarmed:
             how = "under alarm" if channel.up else "down"
             return f"{promised} bit/s are promised, the link is {how}"

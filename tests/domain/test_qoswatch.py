@@ -7,6 +7,7 @@ import pytest
 from kms.domain import limits
 from kms.domain.effects import Alarm, Audit, Note
 from kms.domain.meter import SPAN_MS
+from kms.domain.orders import Act
 from kms.domain.qoswatch import _AFTER, Look, Promise
 from kms.domain.status import QoS
 from tests.domain.streams_play import LINK, A, Pair
@@ -153,3 +154,14 @@ def test_a_link_on_which_nothing_is_promised_has_no_qos_alarm() -> None:
 
     assert not [e for e in pair.a.audit if e.event == "alarm"]
     assert not [e for e in pair.a.effects if isinstance(e, Alarm | Audit)]
+
+
+def test_a_link_that_an_operator_has_suspended_breaks_no_promise_and_is_not_available() -> None:
+    pair = Watched()
+    pair.set_link(0.0)
+    pair.order(A, Act.SUSPEND, link=LINK)
+    pair.pass_s(60)
+    outages = pair.a.streams._register.service(LINK).outages
+
+    assert [] == pair.said
+    assert outages.total_ms(pair.now.mono_ms) > 50_000
