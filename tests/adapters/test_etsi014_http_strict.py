@@ -76,7 +76,7 @@ ENC = [
     (b'{"additional_slave_SAE_IDs": [null]}', "additional_slave_SAE_IDs[0]"),
     (b'{"additional_slave_SAE_IDs": [""]}', "additional_slave_SAE_IDs[0]"),
     (b'{"additional_slave_SAE_IDs": [" "]}', "additional_slave_SAE_IDs[0]"),
-    (b'{"additional_slave_SAE_IDs": ["carol"]}', "additional_slave_SAE_IDs[0]"),
+    (b'{"additional_slave_SAE_IDs": ["carol!"]}', "additional_slave_SAE_IDs[0]"),
     (b'{"additional_slave_SAE_IDs": ["sae:' + b"c" * 61 + b'"]}', "additional_slave_SAE_IDs[0]"),
     (b'{"additional_slave_SAE_IDs": ["sae:c\\ud800"]}', "additional_slave_SAE_IDs[0]"),
     (
