@@ -95,14 +95,13 @@ class KeyRuns:
         """Chunks so far, in whatever state."""
         return self._runs[-1].end if self._runs else 0
 
-    @property
-    def crowded(self) -> bool:
-        """Another hole would be one too many. Unread runs side by side are no holes: a slow stream
-        gets its key in many small designations, each a run."""
-        if not self._many:
+    def crowded(self, edges: int = 1) -> bool:
+        """So many more edges of holes would be too many. Unread runs side by side have none: a slow
+        stream gets its key in many small designations, each a run."""
+        most = limits.RUNS_PER_STREAM_MAX - edges
+        if len(self._runs) <= most:
             return False
-        edges = sum(left.state is not right.state for left, right in pairwise(self._runs))
-        return edges >= limits.RUNS_PER_STREAM_MAX
+        return sum(left.state is not right.state for left, right in pairwise(self._runs)) > most
 
     @property
     def _many(self) -> bool:
@@ -126,7 +125,7 @@ class KeyRuns:
     def delivered_long_ago(self) -> list[Span]:
         """All chunks that ``age`` found old."""
         return [
-            _span(run, run.first, run.end)
+            part(run, run.first, run.end)
             for run in self._runs
             if run.state is KeyState.ACTIVE and not run.stamp
         ]
@@ -134,7 +133,7 @@ class KeyRuns:
     def spans(self, state: KeyState, first: int = 0) -> list[Span]:
         """All chunks in ``state`` from ``first`` on."""
         return [
-            _span(run, max(run.first, first), run.end)
+            part(run, max(run.first, first), run.end)
             for run in self._runs[max(self._place(first), 0) :]
             if run.state is state and run.end > first
         ]
@@ -142,7 +141,7 @@ class KeyRuns:
     def expired(self, now: Moment) -> list[Span]:
         """Chunks whose TTL ended while they waited."""
         return [
-            _span(run, run.first, run.end)
+            part(run, run.first, run.end)
             for run in self._runs
             if run.state is KeyState.PRE_ACTIVATION and run.expired(now)
         ]
@@ -154,7 +153,7 @@ class KeyRuns:
             if count <= 0:
                 break
             if run.state is KeyState.PRE_ACTIVATION:
-                found.append(_span(run, run.first, run.first + min(run.count, count)))
+                found.append(part(run, run.first, run.first + min(run.count, count)))
                 count -= run.count
         return found
 
@@ -171,7 +170,7 @@ class KeyRuns:
             if place + 1 < len(self._runs) and self._runs[place + 1].material == run.material:
                 high -= (high - run.material_first) % unit
             if low < high:
-                found.append(_span(run, low, high))
+                found.append(part(run, low, high))
         return found
 
     def expiry(self) -> tuple[int, int] | None:
@@ -381,7 +380,8 @@ def _run(record: KeyRunRecord) -> Run:
     )
 
 
-def _span(run: Run, first: int, end: int) -> Span:
+def part(run: Run, first: int, end: int) -> Span:
+    """Chunks ``first`` up to ``end`` of the run, which are not destroyed."""
     assert run.material is not None, "chunks that are not destroyed lie somewhere"
     return Span(
         first=first, count=end - first, material=run.material, material_first=run.material_first

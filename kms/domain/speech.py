@@ -23,7 +23,7 @@ from kms.domain.records import StreamRecord
 from kms.domain.register import Register
 from kms.domain.status import QoS
 from kms.domain.stream import Stream
-from kms.domain.wire import Announce, Mark, Marked, Message, Verdict
+from kms.domain.wire import Announce, AnnouncePair, Lapsed, Mark, Marked, Message, Verdict
 
 
 class Session:
@@ -59,7 +59,9 @@ class Speech:
         session = Session(anew=not self._register.channels[link].continuous)
         self.sessions[link] = self._unsaid[link] = session
         for ksid in self._register.on_link.get(link, ()):
-            self._register.streams[ksid].said = self._register.streams[ksid].synced = False
+            stream = self._register.streams[ksid]
+            stream.said = stream.synced = False
+            stream.lapsed = True
             session.to_say[ksid] = None
         session.to_say[None] = None
 
@@ -179,6 +181,11 @@ class Speech:
         known = (stream.confirmed and stream.continuous) or stream.record.local_closed
         channel.send(mark_of(stream) if known else announcement(stream))
         stream.said = True
+        if stream.passive and stream.lapsed:
+            stream.lapsed = False
+            end = stream.runs.end
+            unread = stream.runs.next_ready(end)
+            channel.send(Lapsed(ksid=stream.ksid.bytes, below=end if unread is None else unread))
 
 
 def mark_of(stream: Stream) -> Mark:
@@ -201,7 +208,8 @@ def announcement(stream: Stream, *, lost: bool = False) -> Announce:
     """The stream, as the neighbour is told of it. ``lost``: it may have delivered all there is, and
     does not know it any longer, so the stream goes on behind that."""
     record, qos = stream.record, stream.record.qos
-    return Announce(
+    kind = AnnouncePair if record.paired else Announce
+    return kind(
         ksid=record.ksid.bytes,
         local=record.local,
         remote=record.remote,
