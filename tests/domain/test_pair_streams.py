@@ -5,12 +5,13 @@ import pytest
 from kms.domain import limits
 from kms.domain.errors import PeerFault
 from kms.domain.keyids import key_ids, prefix_of
-from kms.domain.keyrequests import KeysReply, Outcome
+from kms.domain.keyrequests import EncKeys, KeysReply, Outcome, PairStatus
 from kms.domain.lifecycle import KeyState
 from kms.domain.moment import Moment
 from kms.domain.names import KSID, NodeId
 from kms.domain.policy import Policy
-from kms.domain.status import Status
+from kms.domain.requests import OpenConnect, may_want_name, wants_name
+from kms.domain.status import QoS, Status
 from kms.domain.wire import Announce, AnnouncePair, Lapsed, Mark, Verdict
 from tests.domain.keys_play import FOUND_NOT, dec, enc, got, paired, reply
 from tests.domain.streams_play import (
@@ -25,6 +26,7 @@ from tests.domain.streams_play import (
     key_of,
 )
 from tests.domain.test_streams_agree import tell
+from tests.world import ALICE, SETTINGS, World
 
 FRESH = key_of(77)
 
@@ -406,3 +408,23 @@ def test_a_pair_announced_with_a_ksid_of_another_version_is_a_fault() -> None:
 
     assert LINK == pair.b.channel.link
     assert Outcome.BAD_REQUEST is dec(pair, key_ids(KSID(type(FRESH)(int=0)), 0, 1)).outcome
+
+
+def test_the_first_keys_of_a_pair_may_need_a_name_and_a_status_never() -> None:
+    asks = [
+        OpenConnect(source=ANN, destination=BEN, qos=QoS()),
+        OpenConnect(source=ANN, destination=BEN, qos=QoS(), ksid=FRESH),
+        EncKeys(slave=BEN, number=1, key_bytes=32),
+        PairStatus(slave=BEN),
+    ]
+
+    assert [True, False, False, False] == [wants_name(each) for each in asks]
+    assert [False, False, True, False] == [may_want_name(each) for each in asks]
+
+
+def test_a_link_has_room_up_to_the_ceiling_of_its_pool_above_the_reserve() -> None:
+    world = World()
+
+    assert SETTINGS.pool_bytes_max - limits.RESERVE_BYTES == (
+        world.sites[ALICE].node.links[LINK].level_max()
+    )

@@ -12,6 +12,7 @@ from kms.domain.effects import Stretch
 from kms.domain.enckeys import Issuing
 from kms.domain.handout import HandOut
 from kms.domain.keyids import grouped
+from kms.domain.keyrequests import DecKeys
 from kms.domain.keyruns import KeyRuns
 from kms.domain.lifecycle import KeyEvent
 from kms.domain.outbox import Outbox
@@ -62,23 +63,28 @@ def test_i3_finds_a_slave_that_gets_keys_of_others(monkeypatch: Patch) -> None:
             # Whoever calls is called its slave.
             yield stream, ids
 
-    enc = KeysPair._enc
+    made = KeysPair._made
 
-    def rude(self: KeysPair) -> None:
-        enc(self)
-        self._be_rude()
+    def rude(self: KeysPair, outcome: Any) -> None:
+        made(self, outcome)
+        there = [each for each in self._strangers() if each.site == self.slave.site]
+        stranger = next(each for each in there if each.sae != self.slave.sae)
+        wish = DecKeys(master=self.master.sae, key_ids=b"".join(self.ids[-1:]) or bytes(16))
+        self._ask(stranger, wish, lambda outcome: None)
 
     monkeypatch.setattr(Claiming, "_entitled", entitled)
-    monkeypatch.setattr(KeysPair, "_enc", rude)
+    monkeypatch.setattr(KeysPair, "_made", rude)
 
-    assert "which is (" in violation(minutes=10, checkers=[NamedOnly], topology=CROWDED)
+    assert "which is (" in violation(checkers=[NamedOnly], topology=CROWDED)
 
 
 def test_i3_finds_keys_under_ids_of_others(monkeypatch: Patch) -> None:
     deliver = HandOut.deliver
 
-    def swapped(self: HandOut, number: int, caller: Any, ids: bytes, found: Any, out: Any) -> None:
-        deliver(self, number, caller, ids[16:] + ids[:16], found, out)
+    def swapped(
+        self: HandOut, number: int, caller: Any, ids: bytes, *what: Any, **how: Any
+    ) -> None:
+        deliver(self, number, caller, ids[16:] + ids[:16], *what, **how)
 
     monkeypatch.setattr(HandOut, "deliver", swapped)
 
