@@ -54,6 +54,10 @@ class Channel(Protocol):
         """The same of the pad that the neighbour writes, out of which it makes its streams' key."""
         ...
 
+    def level_max(self) -> int:
+        """Most that ``level`` is to become: by the pool's ceiling."""
+        ...
+
     def want(self, length: int) -> None:
         """A draw of this many bytes is waited for: the window should grow to hold it."""
         ...

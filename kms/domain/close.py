@@ -13,11 +13,12 @@ import attrs
 from kms.domain import limits
 from kms.domain.effects import Answer
 from kms.domain.events import Asked
+from kms.domain.keyrequests import EncKeys, KeysReply, Outcome
 from kms.domain.keyruns import TAKEN, UNREAD
 from kms.domain.lifecycle import KeyEvent, KeyState
 from kms.domain.outbox import Outbox
 from kms.domain.register import Register
-from kms.domain.requests import Close, CloseReply, KeyReply, OpenReply
+from kms.domain.requests import Close, CloseReply, KeyReply, OpenReply, Reply
 from kms.domain.run import Span
 from kms.domain.speech import Speech
 from kms.domain.status import Status
@@ -40,12 +41,12 @@ class Ending:
         stream = self._register.streams.get(request.ksid)
         buried = self._register.tombstones.get(request.ksid)
         status, message = Status.SUCCESS, "closed"
-        if stream is not None and stream.record.local == event.caller:
+        if stream is not None and stream.record.local == event.caller and not stream.record.paired:
             if stream.record.local_joined or stream.record.local_closed:
                 self.close(stream, "closed by the application", out, actor=event.caller)
             else:
                 status, message = Status.PEER_NOT_CONNECTED, UNKNOWN
-        elif buried is None or buried.record.local != event.caller:
+        elif buried is None or buried.record.local != event.caller or buried.record.paired:
             status, message = Status.PEER_NOT_CONNECTED, UNKNOWN
         out.add(
             Answer(request_id=event.request_id, reply=CloseReply(status=status, message=message))
@@ -73,7 +74,8 @@ class Ending:
 
     def remote_closed(self, stream: Stream, reason: str, out: Outbox) -> None:
         """The other side is closed: nothing more is made. Chunks that it never acknowledged are
-        destroyed; a side without application here is closed with it."""
+        destroyed; a side without application here is closed with it, and so is a pair of which
+        nobody can fetch a key any more."""
         if not stream.record.remote_closed:
             stream.record = attrs.evolve(stream.record, remote_closed=True)
             self._register.touch(stream)
@@ -81,12 +83,14 @@ class Ending:
             self._destroy(stream, unmet, reason, out)
         if stream.record.local_closed:
             self._finish(stream, out)
-        elif not stream.record.local_joined:
+        elif not stream.record.local_joined or stream.widowed:
             self.close(stream, reason, out)
 
-    def roll_back(self, stream: Stream, out: Outbox) -> None:
+    def roll_back(
+        self, stream: Stream, out: Outbox, reason: str = "its opening is rolled back"
+    ) -> None:
         """The opening never was: forgotten here, withdrawn at the neighbour."""
-        self._answer_all(stream, "its opening is rolled back", out)
+        self._answer_all(stream, reason, out)
         waiting = stream.runs.spans(UNREAD)
         self._destroy(stream, waiting, "opening rolled back", out)
         assert not stream.runs.spans(TAKEN), "what was delivered is not rolled back"
@@ -104,6 +108,8 @@ class Ending:
             reason=f"compromised: {reason}",
             out=out,
         )
+        if stream.passive:
+            self._speech.say(stream)
 
     def delivered(self, stream: Stream, out: Outbox) -> None:
         """A chunk left: it is wiped in time."""
@@ -131,6 +137,8 @@ class Ending:
         """Chunks whose TTL ended while they waited are destroyed."""
         expired = stream.runs.expired(out.now)
         self._destroy(stream, expired, "its TTL ended before it was delivered", out)
+        if expired and stream.passive:
+            self._speech.say(stream)
 
     def attend(self, stream: Stream, out: Outbox) -> None:
         """The stream's timer fired: what is over is ended, and the timer is set again."""
@@ -141,8 +149,8 @@ class Ending:
             self._finish(stream, out)
             return
         idle = (
-            now.mono_ms - stream.touched_mono_ms >= stream.ttl_ms
-            or now.wall_ms - stream.touched_wall_ms >= stream.ttl_ms
+            now.mono_ms - stream.touched_mono_ms >= stream.idle_ms
+            or now.wall_ms - stream.touched_wall_ms >= stream.idle_ms
         )
         if idle and stream.gets:
             # It waits for key, perhaps longer than its TTL: looked at when nobody waits any more.
@@ -151,7 +159,7 @@ class Ending:
             # The other side never said that it closed; its own TTL ends it there.
             self.remote_closed(stream, "the TTL ended after this side closed", out)
         elif idle:
-            self.close(stream, f"the application did nothing for {stream.ttl_ms // 1000} s", out)
+            self.close(stream, f"the application did nothing for {stream.idle_ms // 1000} s", out)
         else:
             self._set_timer(stream)
 
@@ -194,8 +202,8 @@ class Ending:
         due, name = self._register.due, ("stream", stream)
         due.set(
             name,
-            stream.touched_mono_ms + stream.ttl_ms,
-            stream.touched_wall_ms + stream.ttl_ms,
+            stream.touched_mono_ms + stream.idle_ms,
+            stream.touched_wall_ms + stream.idle_ms,
         )
         expiry = stream.runs.expiry()
         if expiry is not None:
@@ -212,7 +220,9 @@ class Ending:
     def _answer_all(self, stream: Stream, reason: str, out: Outbox) -> None:
         message = f"the stream is closed: {reason}"
         for waiting in list(stream.gets.values()):
-            reply = KeyReply(status=Status.PEER_NOT_CONNECTED, message=message)
+            reply: Reply = KeyReply(status=Status.PEER_NOT_CONNECTED, message=message)
+            if isinstance(waiting.request, EncKeys):
+                reply = KeysReply(outcome=Outcome.UNAVAILABLE, message=f"try again: {message}")
             self._register.answer(waiting, reply, out)
         for waiting in list(stream.openings.values()):
             refusal = OpenReply(

@@ -43,16 +43,42 @@ class Comparison:
         if not record.designates:
             self.lose_to(stream, held, out)
             return
+        self._disown(stream, held, out)
         agreed = max(held, record.acked_index)
         self.take_back(stream, agreed if branch == record.branch else record.acked_index, out)
         self.lose_to(stream, agreed, out)
         stream.record = attrs.evolve(stream.record, acked_index=agreed)
         self._register.touch(stream)
 
+    def lapsed(self, stream: Stream, below: int, out: Outbox) -> None:
+        """Of a pair: the slave's end holds none of its keys below this index any more."""
+        waiting = stream.runs.spans(UNREAD)
+        gone = [
+            attrs.evolve(span, count=min(span.count, below - span.first))
+            for span in waiting
+            if span.first < below
+        ]
+        self._register.destroy(
+            stream, gone, KeyEvent.DESTROY, reason="lapsed at the slave's end", out=out
+        )
+
+    def _disown(self, stream: Stream, held: int, out: Outbox) -> None:
+        """Of a pair, if the other end has forgotten what it had acknowledged: no master is given a
+        key that its slave cannot fetch."""
+        if stream.record.paired and held < stream.record.acked_index:
+            self._register.destroy(
+                stream,
+                stream.runs.spans(UNREAD, held),
+                KeyEvent.DESTROY,
+                reason="lost: the other end's store is an older one",
+                out=out,
+            )
+
     def give_up(self, stream: Stream, held: int, branch: int, out: Outbox) -> None:
         """An end is another process than it was: what the receiving one does not hold is lost, and
         never made again."""
         record = stream.record
+        self._disown(stream, held, out)
         kept = max(held if branch == record.branch else 0, record.acked_index)
         if kept < record.next_index:
             self._register.destroy(

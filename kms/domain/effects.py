@@ -139,6 +139,31 @@ class DeliverKey:
 
 
 @attrs.frozen(kw_only=True)
+class Stretch:
+    """Neighbouring keys ``index`` to ``index + count`` of one stream, as bytes of a material."""
+
+    index: int
+    count: int
+    material: MaterialId
+    offset: int
+    length: int
+
+
+@attrs.frozen(kw_only=True)
+class DeliverKeys:
+    """The request's one answer: DELIVERED with these keys, one stretch after the other.
+
+    They are already recorded as delivered. If the bytes cannot be read the application gets an
+    error and the keys are lost at this end.
+    """
+
+    request_id: int
+    key_ids: bytes
+    """16 octets each, in the order of the stretches"""
+    stretches: tuple[Stretch, ...]
+
+
+@attrs.frozen(kw_only=True)
 class Refuse:
     """The request's one answer where policy forbids it: HTTP 403, binary status 4."""
 
@@ -179,6 +204,7 @@ Output = (
     | Disconnect
     | Answer
     | DeliverKey
+    | DeliverKeys
     | Refuse
     | BlockStored
     | Alarm

@@ -145,8 +145,8 @@ class PeerLost:
 class Asked:
     """An application asks. ``caller`` is its certificate's URI SAN, never what a body said.
 
-    ``fresh``: a random UUID version 4 for a request that ``wants_name``, out of which the node
-    makes the name. Answered exactly once.
+    ``fresh``: a random UUID version 4 for a request that ``wants_name`` or ``may_want_name``, out
+    of which the node makes the name; the second kind may come without. Answered exactly once.
     """
 
     request_id: int

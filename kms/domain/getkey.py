@@ -10,8 +10,10 @@ there it waits a moment only, then says 3: news of the peer may be under way fro
 from kms.domain import limits
 from kms.domain.close import DELIVERED, UNKNOWN, Ending
 from kms.domain.effects import Answer, DeliverKey
+from kms.domain.enckeys import Issuing
 from kms.domain.events import Asked
 from kms.domain.holds import COMPROMISED, SUSPENDED
+from kms.domain.keyrequests import EncKeys, KeysReply, Outcome
 from kms.domain.keyruns import SEVERAL, UNREAD
 from kms.domain.lifecycle import KeyEvent, KeyState
 from kms.domain.metadata import METADATA_BYTES_MAX, describe
@@ -19,7 +21,7 @@ from kms.domain.names import KSID, LinkId, SAEId
 from kms.domain.outbox import Outbox
 from kms.domain.pace import stock_chunks
 from kms.domain.register import Register
-from kms.domain.requests import GetKey, KeyReply
+from kms.domain.requests import GetKey, KeyReply, Reply
 from kms.domain.run import Run, Span
 from kms.domain.speech import Speech
 from kms.domain.status import Status
@@ -37,11 +39,19 @@ _GONE = {
 class Reading:
     """Chunks to applications."""
 
-    def __init__(self, register: Register, speech: Speech, supply: Supply, ending: Ending) -> None:
+    def __init__(
+        self,
+        register: Register,
+        speech: Speech,
+        supply: Supply,
+        ending: Ending,
+        issuing: Issuing,
+    ) -> None:
         self._register = register
         self._speech = speech
         self._supply = supply
         self._ending = ending
+        self._issuing = issuing
         self._held: dict[LinkId, dict[Stream, None]] = {}
         """streams with requests that an alarm holds up"""
 
@@ -90,8 +100,13 @@ class Reading:
         if not stream.record.remote_joined:
             return
         for waiting in list(stream.gets.values()):
-            assert isinstance(waiting.request, GetKey), "openings wait elsewhere"
-            self._serve(stream, waiting, waiting.request, out)
+            request = waiting.request
+            if isinstance(request, EncKeys):
+                if not self._issuing.serve(stream, waiting, request, out):
+                    break  # A request for fewer keys behind it does not overtake it.
+                continue
+            assert isinstance(request, GetKey), "openings wait elsewhere"
+            self._serve(stream, waiting, request, out)
         self.demand(stream, out)
 
     def demand(self, stream: Stream, out: Outbox) -> None:
@@ -114,6 +129,11 @@ class Reading:
     def timed_out(self, waiting: Waiting, out: Outbox) -> None:
         """The Timeout is over: the answer says what was lacking."""
         stream = self._register.streams[waiting.ksid]
+        if isinstance(waiting.request, EncKeys):
+            _, message = self._lacking(stream, out)
+            reply: Reply = KeysReply(outcome=Outcome.UNAVAILABLE, message=f"try again: {message}")
+            self._register.answer(waiting, reply, out)
+            return
         if not stream.record.remote_joined:
             message = "the peer application has not opened the stream yet"
             reply = KeyReply(status=Status.PEER_NOT_CONNECTED, message=message)
@@ -123,19 +143,24 @@ class Reading:
             self._register.extend(waiting)
             return
         self._seen(stream, out)
+        status, message = self._lacking(stream, out)
+        self._register.answer(waiting, KeyReply(status=status, message=message), out)
+
+    def _lacking(self, stream: Stream, out: Outbox) -> tuple[Status, str]:
+        """Why there was no key in time; it is counted."""
         stream.meter.lost()
         self._register.service(stream.record.link).meter.lost()
         channel = self._register.channel(stream)
-        status, message = Status.TIMEOUT, "no key within the agreed Timeout"
+        late = "no key within the agreed Timeout"
         if channel is None or not channel.up:
-            message += ": the link is down"
-        elif channel.alarmed:
-            status, message = Status.INSUFFICIENT_KEY, f"no key is served: {channel.alarmed}"
-        elif stream.pace.held_until_ms(out.now.mono_ms) is not None:
-            message += ": Max_bps is reached"
-        elif channel.level() < stream.chunk_bytes:
-            status, message = Status.INSUFFICIENT_KEY, "the link has no key left"
-        self._register.answer(waiting, KeyReply(status=status, message=message), out)
+            return Status.TIMEOUT, f"{late}: the link is down"
+        if channel.alarmed:
+            return Status.INSUFFICIENT_KEY, f"no key is served: {channel.alarmed}"
+        if stream.pace.held_until_ms(out.now.mono_ms) is not None:
+            return Status.TIMEOUT, f"{late}: Max_bps is reached"
+        if channel.level() < stream.chunk_bytes:
+            return Status.INSUFFICIENT_KEY, "the link has no key left"
+        return Status.TIMEOUT, late
 
     def _seen(self, stream: Stream, out: Outbox) -> None:
         """TTL is for applications that crashed: one that asks has not, whatever it is answered."""
@@ -148,13 +173,17 @@ class Reading:
         record, caller = stream.record, event.caller
         if self._register.directory.get(caller) != self._register.node:
             return False
+        if record.paired:  # Its keys are asked for by ID (ETSI GS QKD 014).
+            return False
         return record.local == caller and record.local_joined and not record.local_closed
 
     def _compromised(self, ksid: KSID, caller: SAEId) -> bool:
         """Whether this was a stream of the caller, until an operator said that it is lost."""
         stream, buried = self._register.streams.get(ksid), self._register.tombstones.get(ksid)
         record = stream.record if stream is not None else buried.record if buried else None
-        return record is not None and (record.local, record.reason) == (caller, COMPROMISED)
+        if record is None or record.paired:
+            return False
+        return (record.local, record.reason) == (caller, COMPROMISED)
 
     def _refuse(self, event: Asked, status: Status, message: str, out: Outbox) -> None:
         out.add(Answer(request_id=event.request_id, reply=KeyReply(status=status, message=message)))
@@ -221,7 +250,7 @@ class Reading:
                 return index, f"index {index} {why}"
             if index >= stream.deliverable:
                 return None, ""
-            if stream.runs.crowded and index != unread:
+            if stream.runs.crowded() and index != unread:
                 return index, "too many indices were left out: read in order"
             return index, ""
         if index >= record.next_index + stock_chunks(stream.chunk_bytes):

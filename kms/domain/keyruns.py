@@ -65,14 +65,13 @@ class KeyRuns:
         """Chunks so far, in whatever state."""
         return self._runs[-1].end if self._runs else 0
 
-    @property
-    def crowded(self) -> bool:
-        """Another hole would be one too many. Unread runs side by side are no holes: a slow stream
-        gets its key in many small designations, each a run."""
-        if not self._many:
+    def crowded(self, edges: int = 1) -> bool:
+        """So many more edges of holes would be too many. Unread runs side by side have none: a slow
+        stream gets its key in many small designations, each a run."""
+        most = limits.RUNS_PER_STREAM_MAX - edges
+        if len(self._runs) <= most:
             return False
-        edges = sum(left.state is not right.state for left, right in pairwise(self._runs))
-        return edges >= limits.RUNS_PER_STREAM_MAX
+        return sum(left.state is not right.state for left, right in pairwise(self._runs)) > most
 
     @property
     def _many(self) -> bool:

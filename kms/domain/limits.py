@@ -232,6 +232,14 @@ KEYS_PER_REQUEST_MAX: Final = 1024
 ADDITIONAL_SLAVES_MAX: Final = 0
 # A request that names KEYS_PER_REQUEST_MAX key IDs, indented and with some words about each.
 KEYS_BODY_BYTES_MAX: Final = 256 * KIB
+# A request for keys waits so long for what lacks: a stream to the other node is opened in two round
+# trips, a designation and its acknowledgement take one more.
+KEYS_TIMEOUT_MS: Final = 2_000
+# A key that the slave does not fetch, and a pair that asks for nothing, end after this; a key is
+# given to the master in the first half of it, so that the slave has as long again to fetch it.
+KEYS_TTL_S: Final = 60 * 60
+# Sizes of key that one pair of applications has at a time: each has a stock of its own.
+PAIR_SIZES_MAX: Final = 8
 
 # ---- shell ----------------------------------------------------------------------------------
 

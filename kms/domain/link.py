@@ -184,6 +184,9 @@ class Link:
     def peer_level(self) -> int:
         return max(0, self.memory.reader.level() - limits.RESERVE_BYTES)
 
+    def level_max(self) -> int:
+        return max(0, self.memory.settings.pool_bytes_max - limits.RESERVE_BYTES)
+
     def want(self, length: int) -> None:
         need = length + limits.DRAW_OVERHEAD_BYTES
         self.stirred = True

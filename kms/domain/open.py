@@ -13,6 +13,7 @@ opening is rolled back at the Timeout. With one that the other application has o
 import attrs
 
 from kms.domain import limits
+from kms.domain.channel import Channel
 from kms.domain.close import Ending
 from kms.domain.effects import Answer, Refuse
 from kms.domain.errors import BadName
@@ -80,7 +81,7 @@ class Opening:
         for waiting in list(stream.openings.values()):
             reply = OpenReply(status=status, message=message, qos=qos)
             self._register.answer(waiting, reply, out)
-        self._ending.roll_back(stream, out)
+        self._ending.roll_back(stream, out, message)
 
     def timed_out(self, waiting: Waiting, out: Outbox) -> None:
         """The Timeout is over: with the last one that waits, the opening is rolled back."""
@@ -99,7 +100,7 @@ class Opening:
     ) -> None:
         record = stream.record
         refused = ""
-        if (record.local, record.remote) != (event.caller, peer):
+        if (record.local, record.remote) != (event.caller, peer) or record.paired:
             refused = "the Key_stream_ID is in use by other applications"
         elif record.local_closed or (record.remote_closed and not record.local_joined):
             refused = "the stream of this Key_stream_ID is closed"
@@ -140,13 +141,7 @@ class Opening:
         trouble = ""
         if link is None:
             trouble = "it is not known where the peer application lives"
-        elif channel is None or not channel.up:
-            trouble = "no link to the peer application's node is up"
-        elif channel.alarmed:
-            trouble = f"the link to the peer application's node is stopped: {channel.alarmed}"
-        if link is not None:
-            trouble = trouble or register.holds.stopped(link)
-        trouble = trouble or self.full(event.caller) or register.crowd(event.caller)
+        trouble = trouble or self.trouble(event.caller, channel)
         if trouble or channel is None or link is None:
             self._reply(event, Status.NO_QKD_CONNECTION, trouble, request.qos, out)
             return
@@ -156,13 +151,28 @@ class Opening:
         if verdict.refused:
             self._reply(event, Status.QOS_NOT_MET, verdict.refused, verdict.qos, out)
             return
+        stream = self.begin(ksid, link, (event.caller, peer), verdict.qos, out)
+        self._wait(event, request, stream, out)
+
+    def begin(
+        self,
+        ksid: KSID,
+        link: LinkId,
+        ends: tuple[SAEId, SAEId],
+        qos: QoS,
+        out: Outbox,
+        *,
+        paired: bool = False,
+    ) -> Stream:
+        """A stream between ``ends``, the application here first, that this end designates: durable
+        here with the batch, announced there."""
         record = StreamRecord(
             ksid=ksid,
             link=link,
-            local=event.caller,
-            remote=peer,
+            local=ends[0],
+            remote=ends[1],
             designates=True,
-            qos=verdict.qos,
+            qos=qos,
             next_index=0,
             local_joined=True,
             remote_joined=False,
@@ -170,13 +180,23 @@ class Opening:
             remote_closed=False,
             created_ms=out.now.wall_ms,
             touched_ms=out.now.wall_ms,
+            paired=paired,
         )
         stream = Stream(record, KeyRuns(ksid), out.now)
-        register.add(stream)
+        self._register.add(stream)
         self._ending.restored(stream, out)
         self._speech.announce(stream)
-        self._wait(event, request, stream, out)
-        out.audit("stream-opened", actor=event.caller, subject=str(ksid), peer=peer, link=link)
+        out.audit("stream-opened", actor=ends[0], subject=str(ksid), peer=ends[1], link=link)
+        return stream
+
+    def trouble(self, application: SAEId, channel: Channel | None) -> str:
+        """What keeps the application from a new stream over this link now; empty for nothing."""
+        if channel is None or not channel.up:
+            return "no link to the peer application's node is up"
+        if channel.alarmed:
+            return f"the link to the peer application's node is stopped: {channel.alarmed}"
+        stopped = self._register.holds.stopped(channel.link)
+        return stopped or self.full(application) or self._register.crowd(application)
 
     def full(self, application: SAEId) -> str:
         """Which limit keeps the application from one more stream; empty for none."""

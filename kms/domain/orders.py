@@ -82,13 +82,5 @@ class OrderDone:
     """chunks that an application of this end has already: nobody can take them back"""
 
 
-def index_of(key_id: UUID, ksid: KSID) -> int | None:
-    """Which chunk of the stream has this key ID: the KSID with the index, big-endian, XORed onto
-    its last four octets. None: it is another stream's, or no stream's."""
-    if key_id.bytes[:12] != ksid.bytes[:12]:
-        return None
-    return int.from_bytes(key_id.bytes[12:]) ^ int.from_bytes(ksid.bytes[12:])
-
-
 def _wrong(what: str) -> LocalFault:
     return LocalFault(what, hint="kms key suspend --help shows what an order is made of")

@@ -74,11 +74,11 @@ class Pace:
         self.share = 0
         """bytes got beyond Min_bps, as the pacer counts them"""
 
-    def delivered(self, now_ms: int) -> None:
-        """One chunk more was delivered here."""
+    def delivered(self, now_ms: int, chunks: int = 1) -> None:
+        """So many chunks more were delivered here."""
         self._turn(now_ms)
-        self._this_second += 1
-        self._gate_bitms = max(0, self._gate_bitms - self._chunk_bitms)
+        self._this_second += chunks
+        self._gate_bitms = max(0, self._gate_bitms - chunks * self._chunk_bitms)
 
     def held_until_ms(self, now_ms: int) -> int | None:
         """When Max_bps lets one more chunk be delivered here; None: now."""

@@ -147,6 +147,9 @@ class StreamRecord:
     """last request of the local application"""
     closed_ms: int | None = None
     reason: str = ""
+    paired: bool = False
+    """it carries keys with IDs (ETSI GS QKD 014); the application of the end that designates is the
+    master SAE"""
 
 
 @attrs.frozen(kw_only=True)

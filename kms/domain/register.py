@@ -21,10 +21,11 @@ from kms.domain.lifecycle import KeyEvent
 from kms.domain.moment import Moment
 from kms.domain.names import KSID, WHOLE_LINK, LinkId, NodeId, SAEId, peer_of
 from kms.domain.outbox import Outbox
+from kms.domain.pairs import Pairs
 from kms.domain.policy import Policy, Rule
 from kms.domain.qos import cost_bps
 from kms.domain.records import HoldRecord, KeyRunRecord, StreamRecord
-from kms.domain.requests import GetKey, Reply
+from kms.domain.requests import OpenConnect, Reply
 from kms.domain.retention import KEEP, Retention
 from kms.domain.run import Span
 from kms.domain.service import LinkService
@@ -60,6 +61,7 @@ class Register:
         self.caps = Caps()
         self.streams: dict[KSID, Stream] = {}
         self.tombstones: OrderedDict[KSID, Tombstone] = OrderedDict()
+        self.pairs = Pairs()
         self.on_link: dict[LinkId, dict[KSID, None]] = {}
         self.of_application: Counter[SAEId] = Counter()
         self.waiting_of: Counter[SAEId] = Counter()
@@ -102,12 +104,13 @@ class Register:
             mine = runs.pop(record.ksid, [])
             if record.closed_ms is not None:
                 self.tombstones[record.ksid] = Tombstone(record, mine[0] if mine else None)
+                self.pairs.remember(record)
                 continue
             stream = Stream(record, KeyRuns(record.ksid, mine), now)
             assert stream.runs.end == record.next_index, "runs and record are of one transaction"
             stream.saved = record
             stream.continuous = False
-            stream.runs.awake(now, stream.ttl_ms)
+            stream.runs.awake(now, stream.wait_ms)
             self._index(stream)
         assert not runs, "runs of a stream that is not recorded"
         self._look_at_tombstones()
@@ -123,6 +126,7 @@ class Register:
         """The stream was never there. The caller has destroyed its chunks and answered its
         requests."""
         self._unindex(stream)
+        self.pairs.forget(stream.record)
         stream.runs.forget_to(out)
         if stream.saved is not None:
             out.forget(stream.saved)
@@ -166,6 +170,10 @@ class Register:
                 stream.saved = stream.record
         self._dirty.clear()
 
+    def knows(self, ksid: KSID) -> bool:
+        """Whether the name is taken, by a stream or a tombstone."""
+        return ksid in self.streams or ksid in self.tombstones
+
     def channel(self, stream: Stream) -> Channel | None:
         """The stream's link, if the node still has it."""
         return self.channels.get(stream.record.link)
@@ -202,6 +210,11 @@ class Register:
         self.holds.restore(record)
         out.save(record)
 
+    def stopped(self, link: LinkId) -> str:
+        """Why no key of the link is served at all now; empty when it is."""
+        channel = self.channels.get(link)
+        return (channel.alarmed if channel is not None else "") or self.holds.stopped(link)
+
     def unhold(self, link: LinkId, out: Outbox, ksid: KSID = WHOLE_LINK) -> None:
         """Nothing of the stream, or the link as a whole, is held any longer."""
         record = self.holds.drop(link, ksid)
@@ -214,7 +227,8 @@ class Register:
         """The request is answered later."""
         self.waiting[waiting.request_id] = waiting
         self.waiting_of[waiting.caller] += 1
-        place = stream.gets if isinstance(waiting.request, GetKey) else stream.openings
+        opens = isinstance(waiting.request, OpenConnect)
+        place = stream.openings if opens else stream.gets
         place[waiting.request_id] = waiting
         self.due.set(("request", waiting), waiting.deadline_ms)
 
@@ -261,6 +275,7 @@ class Register:
         """The chunks have gone through ``events``, the last of which destroys them: recorded,
         journalled, and unreadable with the batch."""
         for span in spans:
+            stream.lapsed = True
             stream.runs.move(span, *events, now=out.now, reason=reason)
             self.wipe(stream, span, out)
             self.touch(stream)
@@ -308,6 +323,7 @@ class Register:
         stream.meter.outages_base = outages.count
         stream.meter.outage_base_ms = outages.total_ms(self.now.mono_ms)
         self.cap(stream, self.rule_of(record))
+        self.pairs.add(record)
 
     def _unindex(self, stream: Stream) -> None:
         record = stream.record
@@ -320,6 +336,7 @@ class Register:
             del self.of_application[record.local]
         self.promised_bps[record.link] -= cost_bps(record.qos)
         self.caps.drop(record.ksid)
+        self.pairs.remove(record)
         self.due.clear(("stream", stream))
         self.due.clear(("pace", stream))
         self.due.clear(("gate", stream))
@@ -334,6 +351,7 @@ class Register:
     def _forget_tombstone(self, out: Outbox) -> None:
         _, tombstone = self.tombstones.popitem(last=False)
         self._look_at_tombstones()
+        self.pairs.forget(tombstone.record)
         if tombstone.run is not None:
             out.forget(tombstone.run)
         out.forget(tombstone.record)

@@ -6,6 +6,7 @@ adapters parse into these and render these; they add nothing of their own.
 
 import attrs
 
+from kms.domain.keyrequests import DecKeys, EncKeys, KeysReply, PairStatus, PairStatusReply
 from kms.domain.names import KSID, SAEId
 from kms.domain.orders import OrderDone
 from kms.domain.secret import Secret
@@ -76,10 +77,17 @@ class CloseReply:
     message: str
 
 
-Request = OpenConnect | GetKey | Close
-Reply = OpenReply | KeyReply | CloseReply | OrderDone
+KeysRequest = EncKeys | DecKeys | PairStatus
+"""in whole keys with IDs"""
+Request = OpenConnect | GetKey | Close | KeysRequest
+Reply = OpenReply | KeyReply | CloseReply | KeysReply | PairStatusReply | OrderDone
 
 
 def wants_name(request: Request) -> bool:
-    """Whether the KMS has to name the stream: all other requests need no randomness."""
+    """Whether the KMS has to name the stream: most other requests need no randomness."""
     return isinstance(request, OpenConnect) and request.ksid is None
+
+
+def may_want_name(request: Request) -> bool:
+    """Whether a stream may have to be named, inside: the first keys of a pair need one."""
+    return isinstance(request, EncKeys)

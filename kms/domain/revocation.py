@@ -21,9 +21,10 @@ from kms.domain.errors import LocalFault, PeerFault
 from kms.domain.events import KeysOrdered
 from kms.domain.getkey import Reading
 from kms.domain.holds import ALL, COMPROMISED, changed, fresh, merged, same
+from kms.domain.keyids import PREFIX_BYTES, stretches
 from kms.domain.keyruns import UNREAD
 from kms.domain.names import KSID, WHOLE_LINK, LinkId, NodeId, leader_of
-from kms.domain.orders import Act, KeyOrder, OrderDone, index_of
+from kms.domain.orders import Act, KeyOrder, OrderDone
 from kms.domain.outbox import Outbox
 from kms.domain.ranges import Ranges, minus, overlap, union
 from kms.domain.records import HoldRecord
@@ -80,18 +81,15 @@ class Revocation:
                 raise _refused(f"stream {order.ksid} has no index {last}: {made}", "name others")
             return stream, ((order.first, last + 1),)
         assert order.key_id is not None, "an order names one of three"
-        found = [
-            (stream, index)
-            for stream in streams.values()
-            if (index := index_of(order.key_id, stream.ksid)) is not None
-            and index < stream.record.next_index
-        ]
-        if len(found) != 1:
-            which = "no key" if not found else "keys of several streams"
-            hint = "name the stream and the index, as kms status and the audit show them"
-            raise _refused(f"{which} here with the ID {order.key_id}", hint)
-        stream, index = found[0]
-        return stream, ((index, index + 1),)
+        key_id = order.key_id.bytes
+        ksid = self._register.pairs.named(key_id[:PREFIX_BYTES])
+        stream = streams.get(ksid) if ksid is not None else None
+        if stream is not None:
+            ((index, _),) = stretches(stream.ksid, key_id)
+            if index < stream.record.next_index:
+                return stream, ((index, index + 1),)
+        hint = "name the stream and the index, as kms status and the audit show them"
+        raise _refused(f"there is no key here with the ID {order.key_id}", hint)
 
     def _order_stream(
         self, stream: Stream, wanted: Ranges, order: KeyOrder, out: Outbox
@@ -100,7 +98,9 @@ class Revocation:
         old = self._register.holds.of(record.link, stream.ksid) or fresh(record.link, stream.ksid)
         suspended, compromised = self._asked_for(old, wanted, order)
         (first, end) = wanted[0]
-        if order.act is Act.SUSPEND and wanted != ALL and not stream.runs.spans(UNREAD, first, end):
+        # What a master has got is held back at the other end, where its slave is to fetch it.
+        waits = stream.runs.spans(UNREAD, first, end) or (record.paired and record.designates)
+        if order.act is Act.SUSPEND and wanted != ALL and not waits:
             raise _refused(
                 f"no key of stream {stream.ksid} from index {first} to {end - 1} waits here",
                 "what was delivered cannot be held back: kms key compromise says that it is lost",

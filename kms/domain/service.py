@@ -51,13 +51,13 @@ class ServiceMeter:
         self.outage_base_ms = self.outages_base = 0
         """what the link's outages came to when this began"""
 
-    def delivered(self, now_ms: int, delay_ms: int, size_bytes: int) -> None:
-        """One chunk was delivered, so long after it was asked for."""
+    def delivered(self, now_ms: int, delay_ms: int, size_bytes: int, chunks: int = 1) -> None:
+        """So many chunks were delivered, together so large, so long after they were asked for."""
         self._turn(now_ms)
-        self._keys += 1
+        self._keys += chunks
         self._bytes += size_bytes
         self._half += size_bytes
-        self._delay_sum_ms += delay_ms
+        self._delay_sum_ms += chunks * delay_ms
         self._delay_max_ms = max(self._delay_max_ms, delay_ms)
         if self._last_delay_ms is not None:
             difference_ms = abs(delay_ms - self._last_delay_ms)
@@ -145,9 +145,9 @@ class LinkService:
         self.outages = Outages()
         self.delays = Latencies()
 
-    def delivered(self, now_ms: int, delay_ms: int, size_bytes: int) -> None:
-        """One chunk was delivered, so long after it was asked for."""
-        self.meter.delivered(now_ms, delay_ms, size_bytes)
+    def delivered(self, now_ms: int, delay_ms: int, size_bytes: int, chunks: int = 1) -> None:
+        """So many chunks were delivered, so long after they were asked for."""
+        self.meter.delivered(now_ms, delay_ms, size_bytes, chunks)
         self.delays.observe(delay_ms)
 
     def statistics(self, now_ms: int) -> ServiceStatus:

@@ -19,6 +19,7 @@ import attrs
 from kms.domain import limits
 from kms.domain.channel import Channel
 from kms.domain.holds import ALL, ORDERS_MAX, same
+from kms.domain.keyruns import UNREAD
 from kms.domain.moment import Moment
 from kms.domain.names import KSID, WHOLE_LINK, LinkId
 from kms.domain.outbox import Outbox
@@ -27,7 +28,17 @@ from kms.domain.records import HoldRecord, StreamRecord
 from kms.domain.register import Register
 from kms.domain.status import QoS
 from kms.domain.stream import Stream
-from kms.domain.wire import Announce, Held, IndexRange, Mark, Marked, Message, Verdict
+from kms.domain.wire import (
+    Announce,
+    AnnouncePair,
+    Held,
+    IndexRange,
+    Lapsed,
+    Mark,
+    Marked,
+    Message,
+    Verdict,
+)
 
 
 class Session:
@@ -68,7 +79,9 @@ class Speech:
         session = Session(anew=not self._register.channels[link].continuous)
         self.sessions[link] = self._unsaid[link] = session
         for ksid in self._register.on_link.get(link, ()):
-            self._register.streams[ksid].said = self._register.streams[ksid].synced = False
+            stream = self._register.streams[ksid]
+            stream.said = stream.synced = False
+            stream.lapsed = True
             session.to_say[ksid] = None
         session.to_say[None] = None
         self.say_link(link)
@@ -217,6 +230,12 @@ class Speech:
         for message in messages:
             channel.send(message)
         stream.said = True
+        if stream.passive and stream.lapsed:
+            stream.lapsed = False
+            # What is suspended may be released, and fetched, yet.
+            unread = (run.first for run in stream.runs if run.state in UNREAD)
+            below = next(unread, stream.runs.end)
+            channel.send(Lapsed(ksid=stream.ksid.bytes, below=below))
 
     def _orders(self, link: LinkId, stream: Stream | None) -> list[Message]:
         """What is to be said of operators' orders about the stream, or the link as a whole."""
@@ -248,7 +267,8 @@ def announcement(stream: Stream, *, lost: bool = False) -> Announce:
     """The stream, as the neighbour is told of it. ``lost``: it may have delivered all there is, and
     does not know it any longer, so the stream goes on behind that."""
     record, qos = stream.record, stream.record.qos
-    return Announce(
+    kind = AnnouncePair if record.paired else Announce
+    return kind(
         ksid=record.ksid.bytes,
         local=record.local,
         remote=record.remote,

@@ -1,8 +1,9 @@
 """A node that stands: it found its store old, or cannot tell, and waits for its operator.
 
 Rules: nothing is written and no key moves; whoever asks is answered, with the reason. Applications
-get NO_QKD_CONNECTION, or INSUFFICIENT_KEY for GET_KEY; devices keep their blocks; neighbours are
-refused by name (``Greeting``). What the network view says is kept for the time after.
+get NO_QKD_CONNECTION, INSUFFICIENT_KEY for GET_KEY, UNAVAILABLE for keys with IDs; devices keep
+their blocks; neighbours are refused by name (``Greeting``). What the network view says is kept for
+the time after.
 """
 
 from kms.domain.effects import Answer, BlockStored
@@ -16,6 +17,14 @@ from kms.domain.events import (
     SecretCarried,
 )
 from kms.domain.generation import Ground, Standing
+from kms.domain.keyrequests import (
+    DecKeys,
+    EncKeys,
+    KeysReply,
+    Outcome,
+    PairStatus,
+    PairStatusReply,
+)
 from kms.domain.orders import OrderDone
 from kms.domain.outbox import Outbox
 from kms.domain.requests import CloseReply, GetKey, KeyReply, OpenConnect, OpenReply, Reply
@@ -67,4 +76,8 @@ class Gate:
             return OpenReply(status=Status.NO_QKD_CONNECTION, message=message, qos=qos)
         if isinstance(event.request, GetKey):
             return KeyReply(status=Status.INSUFFICIENT_KEY, message=message)
+        if isinstance(event.request, EncKeys | DecKeys):
+            return KeysReply(outcome=Outcome.UNAVAILABLE, message=message)
+        if isinstance(event.request, PairStatus):
+            return PairStatusReply(outcome=Outcome.UNAVAILABLE, message=message)
         return CloseReply(status=Status.NO_QKD_CONNECTION, message=message)

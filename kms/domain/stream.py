@@ -13,6 +13,7 @@ from enum import Enum
 import attrs
 
 from kms.domain import limits
+from kms.domain.keyrequests import EncKeys
 from kms.domain.keyruns import KeyRuns
 from kms.domain.moment import Moment
 from kms.domain.names import KSID, NodeId, SAEId, leader_of
@@ -40,7 +41,7 @@ class Waiting:
     request_id: int
     caller: SAEId
     ksid: KSID
-    request: OpenConnect | GetKey
+    request: OpenConnect | GetKey | EncKeys
     deadline_ms: int
     asked_ms: int = 0
     """on the same clock"""
@@ -60,6 +61,7 @@ class Stream:
         "gets",
         "heard_index",
         "ksid",
+        "lapsed",
         "meter",
         "openings",
         "pace",
@@ -95,11 +97,13 @@ class Stream:
         self.heard_index = 0
         """what the neighbour's last mark of this session said: it never says less"""
         self.wanted_said = 0
+        self.lapsed = True
+        """of a pair, at the slave's end: the neighbour may not have heard which keys are gone"""
         self.pace = Pace(record.qos, now.mono_ms)
         self.delivered = 0
         self.meter = ServiceMeter(now.mono_ms)
         self.wipe_by_ms: int | None = None
-        idle_ms = min(max(0, now.wall_ms - record.touched_ms), record.qos.ttl * 1000)
+        idle_ms = min(max(0, now.wall_ms - record.touched_ms), self.idle_ms)
         self.touched_mono_ms = now.mono_ms - idle_ms
         self.touched_wall_ms = record.touched_ms
 
@@ -113,6 +117,36 @@ class Stream:
     @property
     def ttl_ms(self) -> int:
         return self.record.qos.ttl * 1000
+
+    @property
+    def passive(self) -> bool:
+        """The end of a pair that serves its slave."""
+        return self.record.paired and not self.record.designates
+
+    @property
+    def wait_ms(self) -> int:
+        """Life of a key that waits here. A master gets it in the first half of its life at the
+        slave's end."""
+        active = self.record.paired and self.record.designates
+        return self.ttl_ms // 2 if active else self.ttl_ms
+
+    @property
+    def idle_ms(self) -> int:
+        """After so long without its application this side is closed. A pair's slave may sleep as
+        long as keys come; then its last key lives for a TTL, and the master's end closes first."""
+        return self.ttl_ms * 2 if self.passive else self.ttl_ms
+
+    @property
+    def relied_on(self) -> bool:
+        """An application here has opened it, or may still have to fetch a key of it."""
+        r = self.record
+        return r.local_joined and (r.designates or not r.paired or r.next_index > 0)
+
+    @property
+    def widowed(self) -> bool:
+        """Of a pair, once the other side is closed: its slave can fetch nothing any more."""
+        r = self.record
+        return r.paired and (r.designates or not (self.runs.ready or self.runs.suspended))
 
     @property
     def unit_chunks(self) -> int:
@@ -151,11 +185,13 @@ class Stream:
             return 0
         beyond, unread = 0, 0
         for waiting in self.gets.values():
-            index = waiting.request.index if isinstance(waiting.request, GetKey) else None
-            if index is None:
-                unread += 1
+            request = waiting.request
+            if isinstance(request, EncKeys):
+                unread += request.number
+            elif isinstance(request, GetKey) and request.index is not None:
+                beyond = max(beyond, request.index + 1 - self.record.next_index)
             else:
-                beyond = max(beyond, index + 1 - self.record.next_index)
+                unread += 1
         return max(0, beyond, unread - self.runs.ready)
 
     def repace(self, now: Moment) -> None:

@@ -16,10 +16,11 @@ from kms.domain.comparison import Comparison
 from kms.domain.errors import BadName, PeerFault
 from kms.domain.getkey import Reading
 from kms.domain.keyruns import KeyRuns
-from kms.domain.names import KSID, LinkId, leader_of, sae_id
+from kms.domain.names import KSID, LinkId, sae_id
+from kms.domain.newcomer import judge_new
 from kms.domain.open import Opening
 from kms.domain.outbox import Outbox
-from kms.domain.qos import cost_bps, is_settled, spare_bps, too_much
+from kms.domain.qos import is_settled
 from kms.domain.records import StreamRecord
 from kms.domain.register import Register
 from kms.domain.revocation import Revocation
@@ -28,7 +29,16 @@ from kms.domain.speech import Session, Speech, announced_qos, ksid_of
 from kms.domain.status import QoS, Status
 from kms.domain.stream import Stream
 from kms.domain.supply import Supply
-from kms.domain.wire import Announce, Designate, Held, Mark, StreamMessage, Verdict
+from kms.domain.wire import (
+    Announce,
+    AnnouncePair,
+    Designate,
+    Held,
+    Lapsed,
+    Mark,
+    StreamMessage,
+    Verdict,
+)
 
 _REFUSALS = (Status.NO_QKD_CONNECTION, Status.KSID_IN_USE, Status.QOS_NOT_MET)
 
@@ -78,6 +88,8 @@ class StreamAgreement:
                 self._on_verdict(link, message, out)
             elif isinstance(message, Mark):
                 self._on_mark(link, message, out)
+            elif isinstance(message, Lapsed):
+                self._on_lapsed(link, message, out)
             elif isinstance(message, Held):
                 self._revocation.heard(link, message, out)
             else:
@@ -97,12 +109,17 @@ class StreamAgreement:
             raise _fault(error.reason) from None
         stream = self._register.streams.get(ksid)
         if stream is None:
-            status, reason = self._judge_new(link, ksid, message, qos)
+            status, reason = judge_new(self._register, self._opening, link, message)
         else:
             record = stream.record
             mine = (record.link, record.local, record.remote) == (link, here, there)
+            paired = isinstance(message, AnnouncePair)
+            if record.paired or paired:
+                # Which end the master's is, and the size of its keys, are settled for good.
+                mine = mine and record.paired == paired and record.designates != message.designates
             closed = record.local_closed or record.remote_closed
-            fits = qos.key_chunk_size == record.qos.key_chunk_size or not stream.runs.end
+            fits = qos.key_chunk_size == record.qos.key_chunk_size
+            fits = fits or not (stream.runs.end or paired)
             status, reason = Status.SUCCESS, ""
             if not mine or closed or not fits or not is_settled(qos):
                 status, reason = Status.KSID_IN_USE, "the Key_stream_ID is in use or closed"
@@ -126,44 +143,12 @@ class StreamAgreement:
         self._opening.agreed(stream, out)
         self._reading.serve(stream, out)
 
-    def _judge_new(
-        self, link: LinkId, ksid: KSID, message: Announce, qos: QoS
-    ) -> tuple[Status, str]:
-        register = self._register
-        here, there = sae_id(message.remote), sae_id(message.local)
-        channel = register.channels.get(link)
-        peer = channel.peer if channel is not None else None
-        if ksid in register.tombstones:
-            return Status.KSID_IN_USE, "the stream of this Key_stream_ID is closed"
-        # Both ends check the directory and the policy (I3).
-        lives = register.directory.get
-        if peer is None or (lives(here), lives(there)) != (register.node, peer):
-            return Status.NO_QKD_CONNECTION, "the applications do not live at these nodes"
-        opened = (there, here, peer) if message.designates else (here, there, register.node)
-        rule = register.policy.rule_for(*opened)
-        if rule is None:
-            return Status.NO_QKD_CONNECTION, "policy does not let these applications share"
-        full = self._opening.full(here)
-        if full:
-            return Status.NO_QKD_CONNECTION, full
-        if not is_settled(qos):
-            return Status.QOS_NOT_MET, "a QoS beyond this node's bounds"
-        new = message.next_index == 0
-        if new and rule.max_bps is not None and qos.min_bps > rule.max_bps:
-            return Status.QOS_NOT_MET, f"policy permits {rule.max_bps} bit/s"
-        # The leader admits for both ends, so that two openings at once cannot both fit.
-        leads = leader_of(link) == register.node
-        if leads and channel is not None and new:
-            spare = spare_bps(channel, register.promised_bps[link], channel.peer_level())
-            if qos.min_bps and cost_bps(qos) > spare:
-                return Status.QOS_NOT_MET, too_much(qos, spare)
-        return Status.SUCCESS, ""
-
     def _take_on(
         self, link: LinkId, ksid: KSID, message: Announce, qos: QoS, out: Outbox
     ) -> Stream:
         """A stream that the neighbour opened, or that an old store here has lost."""
         now = out.now
+        paired = isinstance(message, AnnouncePair)
         record = StreamRecord(
             ksid=ksid,
             link=link,
@@ -172,12 +157,13 @@ class StreamAgreement:
             designates=not message.designates,
             qos=qos,
             next_index=0,
-            local_joined=False,
+            local_joined=paired,
             remote_joined=message.joined,
             local_closed=False,
             remote_closed=False,
             created_ms=now.wall_ms,
             touched_ms=now.wall_ms,
+            paired=paired,
         )
         stream = Stream(record, KeyRuns(ksid), now)
         # A store put back to before the stream was opened has forgotten what it delivered of it:
@@ -308,7 +294,7 @@ class StreamAgreement:
         """The neighbour rolled its opening back: it has the stream no longer."""
         if stream.record.local_closed:
             self._ending.remote_closed(stream, "the opening was withdrawn", out)
-        elif not stream.record.local_joined:
+        elif not stream.relied_on:
             self._ending.roll_back(stream, out)
         elif stream.deliverable:
             # It was established at both ends: a right neighbour closes then.
@@ -322,6 +308,13 @@ class StreamAgreement:
             self._speech.announce_later(stream)
             self._register.touch(stream)
 
+    def _on_lapsed(self, link: LinkId, message: Lapsed, out: Outbox) -> None:
+        stream = self._stream_of(link, message.ksid)
+        if stream is not None:
+            if not stream.record.paired or stream.passive:
+                raise _fault(f"keys lapsed of stream {stream.ksid}, which has none of that end's")
+            self._comparison.lapsed(stream, message.below, out)
+
     def _on_marked(self, link: LinkId, session: Session, out: Outbox) -> None:
         if session.heard_all:
             raise _fault("Marked twice in one session")
@@ -334,12 +327,12 @@ class StreamAgreement:
                 self._ending.remote_closed(stream, "the peer's node has it no longer", out)
             elif stream.record.remote_closed and stream.record.local_joined:
                 continue
-            elif stream.record.local_joined:
+            elif stream.relied_on:
                 if stream.confirmed and stream.continuous:
                     session.missed.add(ksid)
                 self._speech.announce_later(stream)
             elif ksid not in session.meant:
-                # Nobody joined here, so nothing was delivered here.
+                # Nobody joined here, or a pair has no key yet: nothing was delivered here.
                 self._ending.roll_back(stream, out)
 
     # ---- Designate --------------------------------------------------------------------------
@@ -366,6 +359,8 @@ class StreamAgreement:
         if message.first != record.next_index or message.chunk_bytes != stream.chunk_bytes:
             raise _fault(f"a designation at {message.first} of stream {stream.ksid}")
         stream.record = attrs.evolve(record, next_index=last, branch=message.branch)
+        if record.paired:
+            stream.touch(out.now)
         self._supply.store(stream, message.count, drawn, out)
         self._speech.say(stream)
         self._reading.serve(stream, out)

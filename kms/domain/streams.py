@@ -6,6 +6,9 @@ method leaves its effects in the ``Outbox`` of its batch; records are written on
 The parts, each with its reason on top of its file:
 
     open, getkey, close    the three functions of ETSI GS QKD 004
+    keysdesk, enckeys,     the methods of ETSI GS QKD 014: whole keys with IDs, out of a stream
+    deckeys, handout       for each pair of applications and size of key
+    keyids, pairs          what names a key; how its stream is found
     streamagreement        one stream at two ends: what is heard from the other
     comparison, speech     what two ends that compare come to; what is said
     supply, pace, qos      the QoS provider: admission, goals, whose turn it is
@@ -23,10 +26,14 @@ import attrs
 from kms.domain import limits
 from kms.domain.channel import Channel
 from kms.domain.close import Ending
+from kms.domain.deckeys import Claiming
+from kms.domain.enckeys import Issuing
 from kms.domain.errors import BadName
 from kms.domain.events import Asked, HungUp, KeysOrdered, NetworkChanged
 from kms.domain.getkey import Reading
+from kms.domain.handout import HandOut
 from kms.domain.holds import ordered
+from kms.domain.keysdesk import KeysDesk
 from kms.domain.moment import Moment
 from kms.domain.names import KSID, WHOLE_LINK, LinkId, NodeId, SAEId, link_id
 from kms.domain.open import Opening
@@ -63,8 +70,12 @@ class Streams:
         self._supply = Supply(self._register)
         self._watch = QoSWatch(self._register, self._supply)
         self._ending = Ending(self._register, self._speech)
-        self._reading = Reading(self._register, self._speech, self._supply, self._ending)
         self._opening = Opening(self._register, self._speech, self._supply, self._ending)
+        hand_out = HandOut(self._register, self._ending)
+        issuing = Issuing(self._register, self._supply, self._ending, self._opening, hand_out)
+        claiming = Claiming(self._register, self._ending, hand_out)
+        self._desk = KeysDesk(self._register, issuing, claiming)
+        self._reading = Reading(self._register, self._speech, self._supply, self._ending, issuing)
         self._revocation = Revocation(
             self._register, self._speech, self._supply, self._ending, self._reading
         )
@@ -110,19 +121,20 @@ class Streams:
             self._reading.asked(event, request, out)
         elif isinstance(request, OpenConnect):
             self._opening.asked(event, request, out)
-        else:
-            assert isinstance(request, Close), "004 has three functions"
+        elif isinstance(request, Close):
             self._ending.asked(event, request, out)
+        else:
+            self._desk.asked(event, request, out)
         self._register.flush(out)
 
     def hung_up(self, event: HungUp, out: Outbox) -> None:
         """Nobody waits for this answer: no key is spent on it. An opening goes its way."""
         self._begin(out)
         waiting = self._register.waiting.get(event.request_id)
-        if waiting is not None and isinstance(waiting.request, GetKey):
-            self._register.unwait(waiting)
-        elif waiting is not None:
+        if waiting is not None and isinstance(waiting.request, OpenConnect):
             waiting.hung_up = True
+        elif waiting is not None:
+            self._register.unwait(waiting)
 
     def tick(self, out: Outbox) -> None:
         """What time ends is ended: requests, chunks, streams, tombstones."""
@@ -262,10 +274,10 @@ class Streams:
                 self._ending.restored(stream, out)
 
     def _timed_out(self, waiting: Waiting, out: Outbox) -> None:
-        if isinstance(waiting.request, GetKey):
-            self._reading.timed_out(waiting, out)
-        else:
+        if isinstance(waiting.request, OpenConnect):
             self._opening.timed_out(waiting, out)
+        else:
+            self._reading.timed_out(waiting, out)
 
     def _forbidden(self, local: SAEId, remote: SAEId, link: LinkId, rule: Rule | None) -> str:
         """Why the two may not have a stream over the link; empty when they may."""

@@ -213,12 +213,12 @@ class Supply:
         unit_bytes = stream.unit_chunks * stream.chunk_bytes
         out.add(StoreMaterial(material=material, bits=bits, unit_bytes=unit_bytes))
         stream.runs.append(
-            count, material=material, now=out.now, ttl_ms=stream.ttl_ms, reason="designated"
+            count, material=material, now=out.now, ttl_ms=stream.wait_ms, reason="designated"
         )
         self._register.due.set(
             ("stream", stream),
-            out.now.mono_ms + stream.ttl_ms,
-            out.now.wall_ms + stream.ttl_ms,
+            out.now.mono_ms + stream.wait_ms,
+            out.now.wall_ms + stream.wait_ms,
         )
         out.audit(
             "keys-designated",

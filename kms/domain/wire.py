@@ -176,6 +176,19 @@ class Announce(Struct, array_like=True, frozen=True, tag=16, forbid_unknown_fiel
     """of the newest chunk that the sender holds"""
 
 
+class AnnouncePair(Announce, array_like=True, frozen=True, tag=21, forbid_unknown_fields=True):
+    """The same of a stream of keys with IDs, which no application opens by itself: its receiver
+    joins for the application there."""
+
+
+class Lapsed(Struct, array_like=True, frozen=True, tag=22, forbid_unknown_fields=True):
+    """Of a stream of keys with IDs, from the slave's end: of its keys below this index none waits
+    there any more. What the master did not get of them it is not given."""
+
+    ksid: UUIDBytes
+    below: Count
+
+
 class Verdict(Struct, array_like=True, frozen=True, tag=17, forbid_unknown_fields=True):
     """Answer to ``Announce``: status 0 the receiver has the stream durably; else refused."""
 
@@ -249,7 +262,7 @@ class Held(Struct, array_like=True, frozen=True, tag=24, forbid_unknown_fields=T
     reason: Text
 
 
-StreamMessage = Announce | Verdict | Mark | Marked | Designate | Held
+StreamMessage = Announce | AnnouncePair | Lapsed | Verdict | Mark | Marked | Designate | Held
 """What the two ends' streams say to each other."""
 
 Message = (
@@ -262,6 +275,8 @@ Message = (
     | Want
     | Alarmed
     | Announce
+    | AnnouncePair
+    | Lapsed
     | Verdict
     | Mark
     | Marked

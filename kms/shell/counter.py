@@ -2,12 +2,16 @@
 
 import itertools
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import trio
 
 from kms.domain import limits
+from kms.domain.errors import LocalFault
 from kms.domain.events import Asked, HungUp
+from kms.domain.keyids import ID_BYTES
+from kms.domain.keyrequests import DecKeys, EncKeys, KeysReply, PairStatus, PairStatusReply
 from kms.domain.names import KSID, SAEId
 from kms.domain.requests import (
     Close,
@@ -18,6 +22,7 @@ from kms.domain.requests import (
     OpenReply,
     Reply,
     Request,
+    may_want_name,
     wants_name,
 )
 from kms.domain.statistics import Latencies
@@ -52,17 +57,43 @@ class Counter:
             self.delivered_bytes += len(reply.key)
         return reply
 
+    async def enc_keys(self, caller: SAEId, request: EncKeys) -> KeysReply:
+        return await self._keys(caller, request)
+
+    async def dec_keys(self, caller: SAEId, request: DecKeys) -> KeysReply:
+        return await self._keys(caller, request)
+
+    async def pair_status(self, caller: SAEId, request: PairStatus) -> PairStatusReply:
+        return await self._ask(caller, request, PairStatusReply)
+
     async def close(self, caller: SAEId, request: Close) -> CloseReply:
         return await self._ask(caller, request, CloseReply)
 
     def is_revoked(self, fingerprint: str) -> bool:
         return self._is_revoked(fingerprint)
 
+    async def _keys(self, caller: SAEId, request: EncKeys | DecKeys) -> KeysReply:
+        began = trio.current_time()
+        reply = await self._ask(caller, request, KeysReply)
+        self.latencies.observe(int((trio.current_time() - began) * 1000))
+        if reply.keys is not None:
+            self.delivered += len(reply.key_ids) // ID_BYTES
+            self.delivered_bytes += len(reply.keys)
+        return reply
+
+    def _name(self, request: Request) -> KSID | None:
+        """A source of randomness that fails refuses new streams; those that stand are served."""
+        if may_want_name(request):
+            # Most such requests need none; the node says so if this one does.
+            with suppress(LocalFault):
+                return KSID(self._entropy.uuid4())
+            return None
+        return KSID(self._entropy.uuid4()) if wants_name(request) else None
+
     async def _ask(self, caller: SAEId, request: Request, expected: type[_R]) -> _R:
         if self._waiting >= limits.REQUESTS_WAITING_MAX:
             raise Overloaded("too many requests wait", hint="try again in a second")
-        # A source of randomness that fails refuses new streams; those that stand are served.
-        fresh = KSID(self._entropy.uuid4()) if wants_name(request) else None
+        fresh = self._name(request)
         request_id = next(self._numbers)
         waiter = self._pump.expect_answer(request_id)
         self._waiting += 1

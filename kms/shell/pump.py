@@ -8,9 +8,9 @@ disk the next batch gathers. So nothing leaves the node before what it depends o
 I5, I11), and a disk that is slow makes batches larger, not queues longer. A crash on the way leaves
 an audit record of what did not leave, or a write whose outputs did not.
 
-A chunk that the store has at hand is delivered then and there. Other reading of material
-(``TakeMaterial``, ``ReadMaterial``, ``DeliverKey``) goes to a second task: a delivery does not wait
-for the next commit. What it reads for the node comes back as an event.
+Keys that the store has at hand are delivered then and there (``delivery``). Other reading of
+material goes to a second task: a delivery does not wait for the next commit. What it reads for the
+node comes back as an event.
 
 A store, journal or witness that fails or hangs ends the pump, and with it the node: after a failed
 sync nothing about the disk is known, and without a journal no key may leave.
@@ -33,6 +33,7 @@ from kms.domain.effects import (
     Audit,
     BlockStored,
     DeliverKey,
+    DeliverKeys,
     Disconnect,
     Forget,
     Note,
@@ -60,8 +61,7 @@ from kms.domain.events import (
 )
 from kms.domain.names import BlockId, DeviceId, LinkId
 from kms.domain.node import Node
-from kms.domain.requests import Close, KeyReply, Reply
-from kms.domain.secret import Secret
+from kms.domain.requests import Close, Reply
 from kms.domain.status import Status
 from kms.ports.clock import Clock
 from kms.ports.journal import Journal
@@ -70,6 +70,7 @@ from kms.ports.peer import PeerLinks
 from kms.ports.storage import Storage
 from kms.ports.witness import Witness
 from kms.shell.auditruns import in_runs
+from kms.shell.delivery import Delivery, key_of
 from kms.shell.disktime import disk_time
 from kms.shell.waiter import Waiter
 
@@ -121,10 +122,13 @@ class Pump:
         self._soon: deque[MaterialOpened | HungUp | DeviceChanged] = deque()
         self._wake = trio.Event()
         self._to_read, self._reads = trio.open_memory_channel[
-            TakeMaterial | ReadMaterial | DeliverKey
+            TakeMaterial | ReadMaterial | DeliverKey | DeliverKeys
         ](math.inf)
         self._ticked_ms = -limits.TICK_MS
         self._waiters: dict[int, Waiter] = {}
+        self._delivery = Delivery(
+            storage, watcher.alarmed, waits=self._waiters.__contains__, answer=self._answer
+        )
         self._done: dict[int, trio.Event] = {}
         self._stored: dict[tuple[DeviceId, BlockId], list[trio.Event]] = {}
         self._changed = trio.Event()
@@ -303,8 +307,9 @@ class Pump:
         match output:
             case SendFrame(link=link, session=session, data=data):
                 self._peers.send(link, session, data)
-            case DeliverKey():
-                self._deliver_now(output)
+            case DeliverKey() | DeliverKeys():
+                if not self._delivery.now(output):
+                    self._to_read.send_nowait(output)
             case TakeMaterial() | ReadMaterial():
                 self._to_read.send_nowait(output)
             case Answer(request_id=request_id, reply=reply):
@@ -328,16 +333,16 @@ class Pump:
         waiter = self._waiters.pop(request_id, None)
         if waiter is not None:
             waiter.answer(reply)
-        elif isinstance(reply, KeyReply) and reply.key is not None:
-            reply.key.wipe()
+        elif (key := key_of(reply)) is not None:
+            key.wipe()
 
     # ---- material -----------------------------------------------------------------------
 
     async def _read_material(self) -> None:
         async for asked in self._reads:
             with disk_time():
-                if isinstance(asked, DeliverKey):
-                    await self._deliver(asked)
+                if isinstance(asked, DeliverKey | DeliverKeys):
+                    await self._delivery.read(asked)
                 else:
                     self.put_soon(await self._open(asked))
 
@@ -355,37 +360,3 @@ class Pump:
             bits=bits,
             reason=reason,
         )
-
-    def _deliver_now(self, asked: DeliverKey) -> None:
-        """The chunk is delivered if the store has it at hand, else it is read."""
-        if asked.request_id not in self._waiters:
-            return  # The caller hung up; the chunk is recorded as delivered and lost at this end.
-        key = self._storage.at_hand(asked.material, asked.offset, asked.length)
-        if key is None:
-            self._to_read.send_nowait(asked)
-        else:
-            self._answer(asked.request_id, _delivered(asked, key))
-
-    async def _deliver(self, asked: DeliverKey) -> None:
-        if asked.request_id not in self._waiters:
-            return
-        try:
-            key = await self._storage.read(asked.material, asked.offset, asked.length)
-        except StoreFault as fault:
-            self._watcher.alarmed("chunk-unreadable", None, fault.reason)
-            message = "this chunk cannot be read at this end; go on at the next index"
-            reply = KeyReply(status=Status.INSUFFICIENT_KEY, message=message, index=asked.index)
-        else:
-            reply = _delivered(asked, key)
-        self._answer(asked.request_id, reply)
-
-
-def _delivered(asked: DeliverKey, key: Secret) -> KeyReply:
-    return KeyReply(
-        status=Status.SUCCESS,
-        message="",
-        index=asked.index,
-        key=key,
-        metadata=asked.metadata,
-        metadata_size=len(asked.metadata),
-    )

@@ -17,6 +17,7 @@ from kms.domain.effects import DeliverKey
 from kms.domain.names import KSID, NodeId, SAEId
 from kms.domain.requests import Close, GetKey, KeyReply, OpenConnect, OpenReply, Request
 from kms.domain.status import QoS, Status
+from kms.simulation.keyspairs import Caller, KeysPair
 from kms.simulation.site import Outcome
 
 if TYPE_CHECKING:
@@ -220,10 +221,12 @@ def _comes_later(reply: KeyReply) -> bool:
 
 
 class Applications:
-    """All pairs of a simulation: for each application of a site, one pair over one of its links."""
+    """All pairs of a simulation: for each application of a site, one over one of its links that
+    opens streams; for each link two that ask for whole keys with IDs."""
 
     def __init__(self, simulation: "Simulation") -> None:
         self.pairs: list[Pair] = []
+        self.keys_pairs: list[KeysPair] = []
         taken: dict[NodeId, int] = {}
         room = {each.name: each.applications for each in simulation.topology.site}
         for turn in range(max(room.values(), default=0)):
@@ -241,7 +244,20 @@ class Applications:
                     both = f"{parties[0].sae}+{parties[1].sae}"
                     rude = len(self.pairs) % 4 == 3
                     self.pairs.append(Pair(simulation, both, *parties, rude=rude))
+        for spec in simulation.topology.link:
+            # Those at the ends of a link that opened first, each of them a master and a slave.
+            ends = [
+                Caller(sae=SAEId(f"sae:app0.{each.lower()}"), site=each) for each in spec.between
+            ]
+            if all(room[each.site] for each in ends):
+                self.keys_pairs.append(KeysPair(simulation, *ends))
+                self.keys_pairs.append(KeysPair(simulation, *reversed(ends)))
+
+    @property
+    def all(self) -> "list[Pair | KeysPair]":
+        """Whoever shares keys, of either interface."""
+        return [*self.pairs, *self.keys_pairs]
 
     def begin(self) -> None:
-        for pair in self.pairs:
+        for pair in self.all:
             pair.begin()

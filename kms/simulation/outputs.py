@@ -14,6 +14,7 @@ from kms.domain.effects import (
     Audit,
     BlockStored,
     DeliverKey,
+    DeliverKeys,
     Disconnect,
     Effect,
     Forget,
@@ -89,6 +90,18 @@ def _deliver(site: "Site", effect: DeliverKey) -> None:
     site.later(READ_US, read)
 
 
+def _deliver_keys(site: "Site", effect: DeliverKeys) -> None:
+    def read() -> None:
+        parts = [
+            site.disk.read(each.material, each.offset, each.length) for each in effect.stretches
+        ]
+        bits = [bytes(each.expose()) for each in parts if each is not None]
+        key = b"".join(bits) if len(bits) == len(parts) else None
+        site.answer(effect.request_id, effect, key)
+
+    site.later(READ_US, read)
+
+
 def _open(site: "Site", effect: ReadMaterial | TakeMaterial) -> None:
     def read() -> None:
         material, offset, length = effect.material, effect.offset, effect.length
@@ -114,6 +127,7 @@ LEAVES: Final[dict[type, Callable[["Site", Any], None]]] = {
     Answer: _answer,
     Refuse: _refuse,
     DeliverKey: _deliver,
+    DeliverKeys: _deliver_keys,
     ReadMaterial: _open,
     TakeMaterial: _open,
 }

@@ -75,7 +75,7 @@ def run(
         seconds=time.process_time() - began,
         faults=counted(simulation.faults),
         checks=simulation.watch.checks,
-        served=sum(pair.common for pair in simulation.applications.pairs),
+        served=sum(pair.common for pair in simulation.applications.all),
         trace_hash=simulation.trace.digest(),
         measured=simulation.watch.measured,
         violation=violation,

@@ -18,13 +18,13 @@ import attrs
 from kms.domain import limits
 from kms.domain.attestation import Attestation
 from kms.domain.audit import AuditEntry
-from kms.domain.effects import Audit, DeliverKey, Effect, Refuse
+from kms.domain.effects import Audit, DeliverKey, DeliverKeys, Effect, Refuse
 from kms.domain.events import Asked, Event, HungUp, Started, Tick
 from kms.domain.linkmemory import LinkSettings
 from kms.domain.moment import Moment
 from kms.domain.names import KSID, NodeId, SAEId
 from kms.domain.node import Node
-from kms.domain.requests import Reply, Request, wants_name
+from kms.domain.requests import Reply, Request, may_want_name, wants_name
 from kms.simulation.checker import Violation
 from kms.simulation.clock import Clock
 from kms.simulation.disk import Disk, DiskError, Health
@@ -57,7 +57,7 @@ class State(Enum):
 class Outcome:
     """What an application got: a reply, or a key, or a refusal by policy."""
 
-    reply: Reply | DeliverKey | Refuse
+    reply: Reply | DeliverKey | DeliverKeys | Refuse
     key: bytes | None = None
 
 
@@ -202,9 +202,12 @@ class Site:
         if self.state is State.DOWN:
             return None
         try:
-            fresh = KSID(self.entropy.uuid4()) if wants_name(request) else None
+            named = wants_name(request) or may_want_name(request)
+            fresh = KSID(self.entropy.uuid4()) if named else None
         except EntropyError:
-            return None
+            if wants_name(request):
+                return None
+            fresh = None
         number = self.simulation.next_number()
         self._waiting[number] = on_answer
         self.watch.tell("asked", self, number, caller, request)
@@ -212,7 +215,10 @@ class Site:
         return number
 
     def answer(
-        self, number: int, reply: Reply | DeliverKey | Refuse, key: bytes | None = None
+        self,
+        number: int,
+        reply: Reply | DeliverKey | DeliverKeys | Refuse,
+        key: bytes | None = None,
     ) -> None:
         """The caller has its answer, if it still waits."""
         on_answer = self._waiting.pop(number, None)

@@ -87,7 +87,7 @@ async def test_lower_case_spellings_are_understood() -> None:
                     "key_chunk_size": 16,
                     "max_bps": 1000,
                     "min_bps": 10,
-                    "jitter": 1,
+                    "jitter": 128,
                     "priority": 2,
                     "timeout": 500,
                     "ttl": 60,
@@ -106,7 +106,7 @@ async def test_lower_case_spellings_are_understood() -> None:
             "get_key", {"key_stream_id": ksid, "metadata": {"metadata_size": 4}}, alias=True
         )
 
-    assert list(opened.json["QoS"].values()) == [16, 1000, 10, 1, 2, 500, 60, "application/json"]
+    assert list(opened.json["QoS"].values()) == [16, 1000, 10, 128, 2, 500, 60, "application/json"]
     assert answer.json["status"] == 8
     assert "Key_buffer" not in answer.json
 

@@ -45,8 +45,8 @@ ENC = [
     (b'{"number": 4294967295}', "number shall be 1 to 1024"),
     (b'{"number": -1}', "number"),
     (b'{"number": 4294967296}', "number"),
-    (b'{"number": 1.0}', "number"),
-    (b'{"number": 1e2}', "number"),
+    (b'{"number": 1.5}', "number"),
+    (b'{"number": 1e-2}', "number"),
     (b'{"number": 1e999}', "number"),
     (b'{"number": true}', "number"),
     (b'{"number": "1"}', "number"),
@@ -61,7 +61,7 @@ ENC = [
     (b'{"size": 32776}', "size shall be 64 to 32768"),
     (b'{"size": 4294967288}', "size shall be 64 to 32768"),
     (b'{"size": -8}', "size"),
-    (b'{"size": 256.0}', "size"),
+    (b'{"size": 256.5}', "size"),
     (b'{"size": "256"}', "size"),
     (b'{"size": false}', "size"),
     (b'{"Size": 256}', "Size: is not known"),
@@ -76,7 +76,7 @@ ENC = [
     (b'{"additional_slave_SAE_IDs": [null]}', "additional_slave_SAE_IDs[0]"),
     (b'{"additional_slave_SAE_IDs": [""]}', "additional_slave_SAE_IDs[0]"),
     (b'{"additional_slave_SAE_IDs": [" "]}', "additional_slave_SAE_IDs[0]"),
-    (b'{"additional_slave_SAE_IDs": ["carol"]}', "additional_slave_SAE_IDs[0]"),
+    (b'{"additional_slave_SAE_IDs": ["carol!"]}', "additional_slave_SAE_IDs[0]"),
     (b'{"additional_slave_SAE_IDs": ["sae:' + b"c" * 61 + b'"]}', "additional_slave_SAE_IDs[0]"),
     (b'{"additional_slave_SAE_IDs": ["sae:c\\ud800"]}', "additional_slave_SAE_IDs[0]"),
     (
@@ -170,7 +170,7 @@ QUERIES = [
     ("status", "?size=256", "takes no parameter"),
 ]
 
-NAMES = ["", " ", "bob", "sae:", "sae:" + "b" * 61, ".", "..", "sae:b\0", "sae:é", "SAE:b"]
+NAMES = ["", " ", "bob!", "sae:", "sae:" + "b" * 61, ".", "..", "sae:b\0", "sae:é", "SAE:b"]
 
 
 class Untouched(MemoryNorthbound):

@@ -16,6 +16,7 @@ from kms.domain.effects import (
     Answer,
     Audit,
     DeliverKey,
+    DeliverKeys,
     Forget,
     Refuse,
     Save,
@@ -23,6 +24,7 @@ from kms.domain.effects import (
     WipeMaterial,
 )
 from kms.domain.events import Asked, HungUp, KeysOrdered, NetworkChanged
+from kms.domain.keyrequests import KeysReply, Outcome, PairStatusReply
 from kms.domain.keyruns import KeyRuns
 from kms.domain.moment import Moment
 from kms.domain.names import KSID, LinkId, MaterialId, NodeId, SAEId, link_id
@@ -86,6 +88,9 @@ class FakeChannel:
 
     def peer_level(self) -> int:
         return self.peer_stock if self.peer_stock is not None else self.stock
+
+    def level_max(self) -> int:
+        return 64 * limits.MIB
 
     def want(self, length: int) -> None:
         self.wanted.append(length)
@@ -161,6 +166,7 @@ class End:
         """of the last batch"""
         self.answers: dict[int, Reply | Refuse] = {}
         self.keys: dict[int, DeliverKey] = {}
+        self.handed: dict[int, DeliverKeys] = {}
         self.audit: list[AuditEntry] = []
         self.inbox: deque[tuple[bytes, Secret | None]] = deque()
         self.boot()
@@ -193,8 +199,13 @@ class Pair:
         self.ledger: dict[tuple[KSID, int], bytes] = {}
         """I2: what was delivered, whoever came first"""
         self.delivered: list[tuple[NodeId, KSID, int]] = []
+        self.by_id: dict[bytes, bytes] = {}
+        """the same of keys with IDs"""
+        self.fetched: set[tuple[NodeId, bytes]] = set()
         self.unreadable: dict[NodeId, set[MaterialId]] = {}
         """what a restored end cannot read: the application gets an error"""
+        self.nameless = False
+        """the source of randomness fails"""
         self._met: tuple[int, ...] = ()
         self._requests = 0
         self._ksids: dict[int, KSID] = {}
@@ -222,14 +233,17 @@ class Pair:
         self._commit(end, out)
         return end.effects
 
-    def ask(self, node: NodeId, caller: SAEId, request: Request) -> int:
+    def ask(self, node: NodeId, caller: SAEId, request: Request, fresh: KSID | None = None) -> int:
         """The request's number; its answer comes into ``answers`` or ``keys``."""
         self._requests += 1
         number = self._requests
-        if not isinstance(request, OpenConnect):
+        if isinstance(request, GetKey | Close):
             self._ksids[number] = request.ksid
         event = Asked(
-            request_id=number, caller=caller, request=request, fresh=key_of(1000 + number)
+            request_id=number,
+            caller=caller,
+            request=request,
+            fresh=None if self.nameless else fresh or key_of(1000 + number),
         )
         self.batch(node, lambda streams, out: streams.asked(event, out))
         return number
@@ -391,7 +405,7 @@ class Pair:
         if number in end.keys:
             return Status.SUCCESS
         answer = end.answers.get(number)
-        assert not isinstance(answer, Refuse), answer
+        assert not isinstance(answer, Refuse | KeysReply | PairStatusReply), answer
         return None if answer is None else answer.status
 
     def message(self, node: NodeId, number: int) -> str:
@@ -433,6 +447,10 @@ class Pair:
                     assert number not in end.keys, "one answer"
                     end.keys[number] = effect
                     self._deliver(end, effect)
+                case DeliverKeys(request_id=number):
+                    assert number not in end.answers, "one answer"
+                    end.handed[number] = effect
+                    end.answers[number] = self._deliver_keys(end, effect)
         other = next(e for e in self.ends.values() if e is not end)
         if end.channel.up and other.channel.up:
             other.inbox.extend(end.channel.leaving)
@@ -446,6 +464,21 @@ class Pair:
         place = (self._ksids[effect.request_id], effect.index)
         assert self.ledger.setdefault(place, bits) == bits, "I2 both ends deliver the same key"
         self.delivered.append((end.node, *place))
+
+    def _deliver_keys(self, end: End, effect: DeliverKeys) -> KeysReply:
+        """As the shell does it; each key is compared by its ID with what was delivered before."""
+        assert not end.channel.alarmed, "I13 served under alarm"
+        keys = b"".join(end.disk.read(s.material, s.offset, s.length) for s in effect.stretches)
+        ids = [effect.key_ids[at : at + 16] for at in range(0, len(effect.key_ids), 16)]
+        size = len(keys) // len(ids)
+        assert len(ids) * size == len(keys), "as many keys as IDs"
+        assert sum(s.count for s in effect.stretches) == len(ids), "as many keys as IDs"
+        for at, key_id in enumerate(ids):
+            key = keys[at * size : (at + 1) * size]
+            assert self.by_id.setdefault(key_id, key) == key, "I2 both ends deliver the same key"
+            assert (end.node, key_id) not in self.fetched, "a key leaves once"
+            self.fetched.add((end.node, key_id))
+        return KeysReply(outcome=Outcome.DELIVERED, key_ids=effect.key_ids, keys=Secret(keys))
 
 
 def _key(record: Record) -> tuple[object, ...]:

@@ -97,13 +97,13 @@ def test_many_small_designations_that_nobody_read_yet_are_no_holes(
         runs.append(1, material=name, now=NOW, ttl_ms=60_000, reason="made")
 
     assert len(runs) == 20
-    assert not runs.crowded
+    assert not runs.crowded()
 
     for index in range(1, 20, 2):
         span = Span(first=index, count=1, material=MaterialId(f"m{index}"), material_first=index)
         runs.move(span, KeyEvent.DESTROY, now=NOW, reason="gone")
 
-    assert runs.crowded
+    assert runs.crowded()
 
 
 # ---- what can be wiped --------------------------------------------------------------------

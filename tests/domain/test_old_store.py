@@ -10,11 +10,27 @@ from kms.domain.direction import Direction
 from kms.domain.effects import Alarm, Attest, Audit, DeliverKey, Effect, SendFrame
 from kms.domain.events import DeviceChanged, HungUp, LinkAdded, MaterialOpened, Restored
 from kms.domain.generation import Ground
+from kms.domain.keyrequests import (
+    DecKeys,
+    EncKeys,
+    KeysReply,
+    Outcome,
+    PairStatus,
+    PairStatusReply,
+)
 from kms.domain.link import Link
 from kms.domain.names import KSID, DeviceId, MaterialId, NodeId, SecretId
 from kms.domain.outbox import Outbox
 from kms.domain.records import LinkRecord, LinkState, NodeRecord, PadRecord, StreamRecord, Way
-from kms.domain.requests import Close, CloseReply, GetKey, KeyReply, OpenConnect, OpenReply
+from kms.domain.requests import (
+    Close,
+    CloseReply,
+    GetKey,
+    KeyReply,
+    OpenConnect,
+    OpenReply,
+    Request,
+)
 from kms.domain.secret import Secret
 from kms.domain.statistics import StakeStatus
 from kms.domain.status import QoS, Status
@@ -326,6 +342,24 @@ def test_an_application_is_told_by_its_status_that_the_node_stands() -> None:
     assert Status.INSUFFICIENT_KEY is got.status
     assert Status.NO_QKD_CONNECTION is closed.status
     assert "old copy" in got.message
+
+
+def test_who_asks_a_node_that_stands_for_keys_with_ids_is_told_so() -> None:
+    world = running()
+    before = copies(world)
+    keys(world, stream(world), 5)
+    put_back(world, **before)
+    requests: list[Request] = [
+        EncKeys(slave=BEN, number=1, key_bytes=32),
+        DecKeys(master=BEN, key_ids=bytes(16)),
+        PairStatus(slave=BEN),
+    ]
+    for request in requests:
+        answer = world.answer(ALICE, ANN, request)
+
+        assert isinstance(answer, KeysReply | PairStatusReply)
+        assert Outcome.UNAVAILABLE is answer.outcome
+        assert "old copy" in answer.message
 
 
 def test_a_node_that_does_not_stand_has_nothing_to_restore() -> None:

@@ -319,29 +319,6 @@ def test_a_stream_can_have_only_so_many_ranges() -> None:
     assert pair.order(A, SUSPEND).changed
 
 
-# ---- one key ------------------------------------------------------------------------------------
-
-
-def key_id(ksid: KSID, index: int) -> UUID:
-    """As ETSI GS QKD 014's interface names the chunk."""
-    return UUID(int=ksid.int ^ index)
-
-
-def test_one_key_is_named_by_its_id(pair: Pair) -> None:
-    done = pair.order(B, COMPROMISE, key_id=key_id(KNOWN, 2))
-
-    assert (done.ksid, done.first, done.count, done.waiting) == (KNOWN, 2, 1, 1)
-    assert said(pair, A, 2) == (2, "index 2 is compromised by an operator")
-    assert "no key here" in refused(pair.order(B, COMPROMISE, key_id=key_id(KNOWN, 77)))
-
-
-def test_an_id_that_two_streams_could_have_given_is_refused_by_name(pair: Pair) -> None:
-    twin = KSID(UUID(int=KNOWN.int ^ 1))
-    pair.established(ksid=twin)
-
-    assert "several streams" in refused(pair.order(A, COMPROMISE, key_id=key_id(KNOWN, 2)))
-
-
 # ---- links --------------------------------------------------------------------------------------
 
 

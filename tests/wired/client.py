@@ -4,6 +4,7 @@ from typing import Final
 
 import trio
 
+from kms.domain.keyrequests import DecKeys, EncKeys, KeysReply, Outcome
 from kms.domain.names import KSID, NodeId, SAEId
 from kms.domain.requests import Close, CloseReply, GetKey, KeyReply, OpenConnect, OpenReply
 from kms.domain.status import QoS, Status
@@ -29,6 +30,34 @@ async def get(node: WiredNode, ksid: KSID, index: int | None = None) -> KeyReply
     reply = await node.counter.get_key(APPLICATION[node.name], request)
     node.ledger.key(node.name, ksid, reply, node.disk, node.audit)
     return reply
+
+
+async def enc(node: WiredNode, number: int = 1, key_bytes: int = 32) -> KeysReply:
+    """What the node answers its application, a master."""
+    request = EncKeys(slave=APPLICATION[node.peer], number=number, key_bytes=key_bytes)
+    reply = await node.counter.enc_keys(APPLICATION[node.name], request)
+    node.ledger.keys(node.name, reply, node.disk, node.audit)
+    return reply
+
+
+async def dec(node: WiredNode, key_ids: bytes) -> KeysReply:
+    """What the node answers its application, a slave."""
+    request = DecKeys(master=APPLICATION[node.peer], key_ids=key_ids)
+    reply = await node.counter.dec_keys(APPLICATION[node.name], request)
+    node.ledger.keys(node.name, reply, node.disk, node.audit)
+    return reply
+
+
+async def next_keys(nodes: Wired, number: int = 1) -> KeysReply:
+    """Both applications go on: so many keys, at both ends, equal."""
+    with trio.fail_after(30):
+        while True:
+            here = await enc(nodes.alice, number)
+            if here.outcome is Outcome.DELIVERED:
+                there = await dec(nodes.bob, here.key_ids)
+                assert here.keys == there.keys, f"I2 {there.message}"
+                return here
+            await trio.sleep(0.1)
 
 
 async def close(node: WiredNode, ksid: KSID) -> CloseReply:

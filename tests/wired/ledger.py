@@ -15,6 +15,8 @@ from kms.domain import limits
 from kms.domain.audit import AuditEntry, AuditRecord
 from kms.domain.effects import Save, Write
 from kms.domain.frame import HEADER_BYTES, Kind, read_header
+from kms.domain.keyids import ID_BYTES, grouped, prefix_of, stretches
+from kms.domain.keyrequests import KeysReply, Outcome
 from kms.domain.lifecycle import KeyState
 from kms.domain.names import KSID, LinkId, NodeId
 from kms.domain.records import KeyRunRecord, StreamRecord
@@ -78,6 +80,32 @@ class Ledger:
             record.entry.subject == str(ksid) and reply.index in deliveries(record.entry)
             for record in audit
         ), "I11 an answer before its journal entry"
+
+    def keys(
+        self, node: NodeId, reply: KeysReply, disk: MemoryDisk, audit: Iterable[AuditRecord]
+    ) -> None:
+        """An application has this answer: each key is one of the stream that its ID is of."""
+        if reply.keys is None:
+            assert reply.outcome is not Outcome.DELIVERED, "a delivery without keys"
+            return
+        journal, bits = list(audit), reply.keys
+        count = len(reply.key_ids) // ID_BYTES
+        size = len(bits) // count
+        assert len(bits) == count * size, "as many keys as IDs"
+        at = 0
+        for prefix, ids in grouped(reply.key_ids):
+            (ksid,) = (
+                each.ksid
+                for each in disk.records()
+                if isinstance(each, StreamRecord) and prefix_of(each.ksid) == prefix
+            )
+            for first, many in stretches(ksid, ids):
+                for index in range(first, first + many):
+                    key = KeyReply(
+                        status=Status.SUCCESS, message="", index=index, key=bits.part(at, size)
+                    )
+                    self.key(node, ksid, key, disk, journal)
+                    at += size
 
     def opening(self, reply: OpenReply, disk: MemoryDisk) -> None:
         """An application has this answer."""

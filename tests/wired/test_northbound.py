@@ -13,6 +13,7 @@ import trio
 from kms.domain.names import KSID
 from kms.domain.status import QoS
 from tests.contract import test_northbound as contract
+from tests.contract import test_northbound_keys as contract_of_keys
 from tests.wired.nodes import network, wired
 from tests.world import ALICE, BOB
 
@@ -46,8 +47,8 @@ def _sentence(name: str) -> str:
 
 
 def _cases() -> Iterator[Any]:
-    """Every test of the contract, with each of its parameters."""
-    for name, test in vars(contract).items():
+    """Every test of the contract and of that for keys with IDs, with each of its parameters."""
+    for name, test in [*vars(contract).items(), *vars(contract_of_keys).items()]:
         if not (name.startswith("test_") and inspect.iscoroutinefunction(test)):
             continue
         ways: list[dict[str, object]] = [{}]
@@ -75,4 +76,4 @@ async def test_wired_nodes_keep_the_counters_contract(
 
 
 def test_the_whole_contract_was_found() -> None:
-    assert len(CASES) >= 35
+    assert len(CASES) >= 47

@@ -7,8 +7,9 @@ ever delivered under that name; each end delivers an index once.
 import hashlib
 from typing import TYPE_CHECKING, cast
 
-from kms.domain.effects import DeliverKey, Effect
+from kms.domain.effects import DeliverKey, DeliverKeys, Effect
 from kms.domain.names import KSID, NodeId
+from kms.simulation.checkers.given import DELIVERIES, Given, given
 from kms.simulation.checkers.memory import Remembering
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ class SameKey(Remembering):
     """Digests of all keys, and who got them."""
 
     invariant = "I2"
-    outputs = (DeliverKey,)
+    outputs = DELIVERIES
 
     def __init__(self, simulation: "Simulation") -> None:
         super().__init__(simulation)
@@ -28,7 +29,10 @@ class SameKey(Remembering):
         self._delivered: set[tuple[KSID, int, NodeId]] = set()
 
     def output(self, site: "Site", effect: Effect) -> None:
-        key = cast(DeliverKey, effect)
+        for key in given(cast(DeliverKey | DeliverKeys, effect)):
+            self._leaves(site, key)
+
+    def _leaves(self, site: "Site", key: Given) -> None:
         ksid, index = self.ksid_of(key.material), key.index
         use = (ksid, index, site.name)
         if use in self._delivered:
@@ -46,8 +50,9 @@ class SameKey(Remembering):
 
     def answered(self, site: "Site", number: int, outcome: "Outcome | None") -> None:
         if outcome is not None and outcome.key is not None:
-            reply = cast(DeliverKey, outcome.reply)
-            self._same(site, self.ksid_of(reply.material), reply.index, outcome.key)
+            for key in given(cast(DeliverKey | DeliverKeys, outcome.reply)):
+                bits = outcome.key[key.at : key.at + key.length]
+                self._same(site, self.ksid_of(key.material), key.index, bits)
 
     def _same(self, site: "Site", ksid: KSID, index: int, key: bytes) -> None:
         digest = hashlib.blake2b(key, digest_size=16).digest()

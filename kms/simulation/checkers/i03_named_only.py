@@ -7,10 +7,12 @@ and directory are the network's, as the SDN port gives them; they are judged her
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from kms.domain.effects import DeliverKey, Refuse
+from kms.domain.effects import DeliverKey, DeliverKeys, Refuse
+from kms.domain.keyrequests import DecKeys, EncKeys
 from kms.domain.names import KSID, SAEId
 from kms.domain.requests import Close, CloseReply, GetKey, OpenConnect, OpenReply, Request
 from kms.domain.status import Status
+from kms.simulation.checkers.given import given
 from kms.simulation.checkers.memory import Remembering
 
 if TYPE_CHECKING:
@@ -32,13 +34,15 @@ class NamedOnly(Remembering):
         self._asked: dict[int, tuple[SAEId, Request, bool]] = {}
         """by number; whether the caller had closed the stream before it asked"""
         self._pairs: dict[KSID, _Pair] = {}
+        self._ends: dict[KSID, _Pair] = {}
+        """master and slave, of streams of keys with IDs"""
         self._joined: set[tuple[KSID, SAEId]] = set()
         self._closed: set[tuple[KSID, SAEId]] = set()
         self._allowed: dict[_Pair, bool] = {}
         self._home = simulation.directory
 
     def asked(self, site: "Site", number: int, caller: SAEId, request: Request) -> None:
-        ksid = request.ksid
+        ksid = request.ksid if isinstance(request, OpenConnect | GetKey | Close) else None
         closed = ksid is not None and (ksid, caller) in self._closed
         self._asked[number] = (caller, request, closed)
 
@@ -50,6 +54,9 @@ class NamedOnly(Remembering):
         if isinstance(reply, DeliverKey):
             assert isinstance(request, GetKey)
             self._key(site, caller, request, reply, closed=closed)
+        elif isinstance(reply, DeliverKeys):
+            assert isinstance(request, EncKeys | DecKeys)
+            self._keys(site, caller, request, reply)
         elif isinstance(reply, OpenReply) and reply.status in _OPENED and reply.ksid is not None:
             assert isinstance(request, OpenConnect)
             self._open(site, caller, request, reply.ksid)
@@ -91,6 +98,47 @@ class NamedOnly(Remembering):
             site.place,
             caller,
             ksid,
+        )
+
+    def _keys(
+        self, site: "Site", caller: SAEId, request: EncKeys | DecKeys, reply: DeliverKeys
+    ) -> None:
+        """A master names its slave when keys are made; who fetches them later is that one."""
+        if isinstance(request, EncKeys):
+            ends = (caller, request.slave)
+        else:
+            ends = (request.master, caller)
+            self.holds(
+                reply.key_ids == request.key_ids,
+                "{} gives {} other keys than it asked for",
+                site.place,
+                caller,
+            )
+        for place, key in enumerate(given(reply)):
+            ksid = self.ksid_of(key.material)
+            key_id = reply.key_ids[16 * place : 16 * place + 16]
+            self.holds(
+                int.from_bytes(key_id) == ksid.int ^ key.index,
+                "{} gives {} key {} of {} under another key's ID",
+                site.place,
+                caller,
+                key.index,
+                ksid,
+            )
+            self.holds(
+                self._ends.setdefault(ksid, ends) == ends,
+                "{} gives {} a key of stream {}, which is {}'s",
+                site.place,
+                caller,
+                ksid,
+                self._ends[ksid],
+            )
+        self.holds(
+            self._home.get(caller) == site.name and self._may(site, tuple(sorted(ends))),
+            "{} gives {} keys of {} against directory or policy",
+            site.place,
+            caller,
+            ends,
         )
 
     def _may(self, site: "Site", pair: _Pair) -> bool:

@@ -13,6 +13,7 @@ from kms.domain.effects import (
     Audit,
     BlockStored,
     DeliverKey,
+    DeliverKeys,
     Effect,
     Forget,
     Save,
@@ -22,6 +23,7 @@ from kms.domain.names import KSID, BlockId, LinkId, NodeId
 from kms.domain.records import BlockRecord, StreamRecord
 from kms.domain.requests import OpenReply
 from kms.domain.status import Status
+from kms.simulation.checkers.given import DELIVERIES, Given, given
 from kms.simulation.checkers.memory import Remembering, stream_at
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ class Kept(Remembering):
 
     invariant = "I5"
     writes = (StreamRecord, Audit, Forget)
-    outputs = (Answer, BlockStored, DeliverKey)
+    outputs = (Answer, BlockStored, *DELIVERIES)
 
     def __init__(self, simulation: "Simulation") -> None:
         super().__init__(simulation)
@@ -93,8 +95,9 @@ class Kept(Remembering):
     # ---- what leaves ------------------------------------------------------------------------
 
     def output(self, site: "Site", effect: Effect) -> None:
-        if isinstance(effect, DeliverKey):
-            self._delivered(site, effect)
+        if isinstance(effect, DeliverKey | DeliverKeys):
+            for key in given(effect):
+                self._delivered(site, key)
         elif isinstance(effect, Answer):
             reply = effect.reply
             if isinstance(reply, OpenReply) and reply.status in _OPENED and reply.ksid:
@@ -103,7 +106,7 @@ class Kept(Remembering):
         elif isinstance(effect, BlockStored) and not effect.refused:
             self._block(site, effect.block_id)
 
-    def _delivered(self, site: "Site", key: DeliverKey) -> None:
+    def _delivered(self, site: "Site", key: Given) -> None:
         ksid = self.ksid_of(key.material)
         index = key.index
         self._at_both(site, ksid, index + 1, "gave key away")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from kms.domain import limits
 from kms.domain.direction import Direction
-from kms.domain.effects import DeliverKey, Effect, StoreMaterial
+from kms.domain.effects import DeliverKey, DeliverKeys, Effect, StoreMaterial
 from kms.domain.events import Event
 from kms.domain.lifecycle import KeyState
 from kms.domain.names import LinkId, MaterialId
@@ -25,6 +25,7 @@ from kms.domain.records import (
     StreamRecord,
 )
 from kms.simulation.checker import Checker
+from kms.simulation.checkers.given import DELIVERIES, given
 from kms.simulation.checkers.memory import Awake
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Destroyed(Checker):
 
     invariant = "I6"
     writes = (StoreMaterial,)
-    outputs = (DeliverKey,)
+    outputs = DELIVERIES
 
     def __init__(self, simulation: "Simulation") -> None:
         self._awake = Awake.of(simulation)
@@ -74,9 +75,9 @@ class Destroyed(Checker):
         place.scanned_us = before.scanned_us
 
     def output(self, site: "Site", effect: Effect) -> None:
-        key = cast(DeliverKey, effect)
         due = self._awake.read(site.place) + _DUE_US
-        self._places[site.place].due.append((due, key.material, key.offset, key.length))
+        for key in given(cast(DeliverKey | DeliverKeys, effect)):
+            self._places[site.place].due.append((due, key.material, key.offset, key.length))
 
     def batch(self, site: "Site", events: Sequence[Event], effects: Sequence[Effect]) -> None:
         place = self._places[site.place]

@@ -14,10 +14,12 @@ import attrs
 from kms.domain import limits
 from kms.domain.effects import Answer, DeliverKey, Effect, Refuse
 from kms.domain.events import Event
+from kms.domain.keyrequests import EncKeys
 from kms.domain.names import KSID, SAEId
 from kms.domain.requests import Close, CloseReply, GetKey, OpenConnect, OpenReply, Request
 from kms.domain.status import Status
 from kms.simulation.checker import Checker
+from kms.simulation.checkers.given import DELIVERIES
 from kms.simulation.checkers.memory import Awake
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ class Unhurt(Checker):
     """All requests under way, and whose streams are whose."""
 
     invariant = "I10"
-    outputs = (Answer, Refuse, DeliverKey)
+    outputs = (Answer, Refuse, *DELIVERIES)
 
     def __init__(self, simulation: "Simulation") -> None:
         self._awake = Awake.of(simulation)
@@ -116,7 +118,9 @@ class Unhurt(Checker):
     def _timeout_ms(self, request: Request) -> int:
         if isinstance(request, GetKey):
             return self._timeouts.get(request.ksid, limits.TIMEOUT_DEFAULT_MS)
-        if isinstance(request, Close):
+        if isinstance(request, EncKeys):
+            return limits.KEYS_TIMEOUT_MS
+        if not isinstance(request, OpenConnect):
             return 0
         own = request.qos.timeout or limits.TIMEOUT_DEFAULT_MS
         if request.ksid is None:

@@ -7,11 +7,12 @@ a refusal and an alarm in the entries of its own batch; of a stream opened or cl
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
-from kms.domain.effects import Alarm, Answer, DeliverKey, Effect, Refuse, StoreMaterial
+from kms.domain.effects import Alarm, Answer, DeliverKey, DeliverKeys, Effect, Refuse, StoreMaterial
 from kms.domain.events import Event
 from kms.domain.names import NodeId, SAEId
 from kms.domain.requests import Close, CloseReply, OpenReply, Request
 from kms.domain.status import Status
+from kms.simulation.checkers.given import DELIVERIES, given
 from kms.simulation.checkers.memory import Remembering
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Audited(Remembering):
 
     invariant = "I11"
     writes = (StoreMaterial,)
-    outputs = (Alarm, Answer, DeliverKey, Refuse)
+    outputs = (Alarm, Answer, *DELIVERIES, Refuse)
 
     def __init__(self, simulation: "Simulation") -> None:
         super().__init__(simulation)
@@ -51,6 +52,10 @@ class Audited(Remembering):
             detail = entry.detail
             number = detail.get("index", detail.get("first", detail.get("kind")))
             self._batch.add((entry.event, entry.subject, number))
+            if entry.event == "key-delivered":
+                first, count = cast(int, number), cast(int, detail["count"])
+                for index in range(first + 1, first + count):
+                    self._batch.add((entry.event, entry.subject, index))
             if entry.event in _KEPT:
                 self._ever.add((site.name, entry.event, entry.subject))
             elif entry.event == "refused":
@@ -72,10 +77,13 @@ class Audited(Remembering):
         self._asked.pop(number, None)
 
     def output(self, site: "Site", effect: Effect) -> None:
-        if isinstance(effect, DeliverKey):
-            _, ksid, _ = effect.material.split("/")
-            entry: tuple[object, ...] = ("key-delivered", ksid, effect.index)
-        elif isinstance(effect, Alarm):
+        entry: tuple[object, ...]
+        if isinstance(effect, DeliverKey | DeliverKeys):
+            for key in given(effect):
+                _, ksid, _ = key.material.split("/")
+                self._told(site, ("key-delivered", ksid, key.index))
+            return
+        if isinstance(effect, Alarm):
             entry = ("alarm", effect.link or "", effect.kind)
         elif isinstance(effect, Refuse):
             caller, _ = self._asked.get(effect.request_id, (None, None))
@@ -85,6 +93,9 @@ class Audited(Remembering):
         else:
             self._answer(site, cast(Answer, effect))
             return
+        self._told(site, entry)
+
+    def _told(self, site: "Site", entry: tuple[object, ...]) -> None:
         self.holds(entry in self._batch, "{} lets {} leave unaudited", site.place, entry)
 
     def _answer(self, site: "Site", answer: Answer) -> None:

@@ -38,7 +38,7 @@ class GoesOn(Checker):
 
     def healed(self) -> None:
         self._healed_us = self.simulation.loop.now_us
-        self._common = [pair.common for pair in self.simulation.applications.pairs]
+        self._common = [pair.common for pair in self.simulation.applications.all]
 
     def calm(self) -> None:
         now = self.simulation.loop.now_us
@@ -50,7 +50,7 @@ class GoesOn(Checker):
                 is_up(self.simulation, link),
                 f"{link} is not up {after}: {differences(self.simulation, link)[:1]}",
             )
-        for pair, before in zip(self.simulation.applications.pairs, self._common, strict=True):
+        for pair, before in zip(self.simulation.applications.all, self._common, strict=True):
             self.holds(pair.common > before, f"{pair.name} got no common key {after}")
         oldest = min(self._open.values(), default=(now, SAEId(""), ""))
         self.holds(

@@ -23,6 +23,7 @@ from kms.domain.otp import xor
 from kms.domain.records import BlockRecord, BlockState, LinkRecord, LinkState
 from kms.domain.secret import Secret
 from kms.domain.wire import Alarmed, Welcome
+from kms.simulation.checkers.given import DELIVERIES, given
 from kms.simulation.checkers.memory import Remembering, stream_at
 from kms.simulation.checkers.pads import Pads
 
@@ -52,7 +53,7 @@ class Quarantined(Remembering):
 
     invariant = "I13"
     writes = (StoreMaterial, BlockRecord, LinkRecord)
-    outputs = (DeliverKey,)
+    outputs = DELIVERIES
 
     def __init__(self, simulation: "Simulation") -> None:
         self._pads = Pads.of(simulation)
@@ -212,10 +213,10 @@ class Quarantined(Remembering):
     # ---- what leaves ------------------------------------------------------------------------
 
     def output(self, site: "Site", effect: Effect) -> None:
-        key = cast(DeliverKey, effect)
-        stream = stream_at(site, self.ksid_of(key.material))
-        if stream is not None:
-            self._quiet(site, stream.link, "delivers key", stream.ksid)
+        ksids = {self.ksid_of(key.material) for key in given(cast(DeliverKey, effect))}
+        for stream in (stream_at(site, each) for each in sorted(ksids)):
+            if stream is not None:
+                self._quiet(site, stream.link, "delivers key", stream.ksid)
 
     def _quiet(self, site: "Site", link: LinkId, what: str, ksid: object) -> None:
         """Nothing is made or served over this link now; or there is no alarm."""

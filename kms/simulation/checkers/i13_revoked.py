@@ -15,6 +15,7 @@ from kms.domain.names import KSID, WHOLE_LINK, LinkId
 from kms.domain.orders import Act, KeyOrder, OrderDone
 from kms.domain.ranges import Ranges
 from kms.domain.records import HoldRecord
+from kms.simulation.checkers.given import DELIVERIES, Given, given
 from kms.simulation.checkers.memory import Remembering, stream_at
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Revoked(Remembering):
 
     invariant = "I13"
     writes = (HoldRecord, Forget)
-    outputs = (Answer, DeliverKey)
+    outputs = (Answer, *DELIVERIES)
 
     def __init__(self, simulation: "Simulation") -> None:
         super().__init__(simulation)
@@ -98,7 +99,10 @@ class Revoked(Remembering):
             if order is not None:
                 self._done(site, order, cast(OrderDone, effect.reply))
             return
-        key = cast(DeliverKey, effect)
+        for key in given(cast(DeliverKey, effect)):
+            self._leaves(site, key)
+
+    def _leaves(self, site: "Site", key: Given) -> None:
         ksid = self.ksid_of(key.material)
         stream = stream_at(site, ksid)
         if stream is None:

@@ -40,6 +40,10 @@ def messages() -> dict[str, wire.Message | wire.Opening]:
         "announce": wire.Announce(
             KSID.bytes, "sae:ann", "sae:ben", True, [32, 0, 0, 0, 0, 5000, 60], "", 0, True, 0
         ),
+        "announce pair": wire.AnnouncePair(
+            KSID.bytes, "sae:ann", "sae:ben", True, [32, 0, 0, 0, 0, 2000, 3600], "", 0, True, 0
+        ),
+        "lapsed": wire.Lapsed(KSID.bytes, 8),
         "verdict": wire.Verdict(KSID.bytes, 0, "", False),
         "mark": wire.Mark(KSID.bytes, 8, True, False, 1, 1 << 28),
         "marked": wire.Marked(),

@@ -1,0 +1,102 @@
+"""Get key with key IDs (ETSI GS QKD 014 V1.1.1 clause 5.3): a slave SAE gets what its master has.
+
+Rules: all keys that are named leave, or none does; each leaves once; only to the slave that it was
+made for (I3), never from a link under alarm (I13). A key that the slave's node does not hold, has
+delivered or has ended, or that an operator holds back, is one and the same answer; one that was
+made for another is another.
+"""
+
+from collections.abc import Iterator
+
+from kms.domain import limits
+from kms.domain.close import Ending
+from kms.domain.events import Asked
+from kms.domain.handout import HandOut, first_of
+from kms.domain.keyids import ID_BYTES, grouped, stretches
+from kms.domain.keyrequests import DecKeys, Outcome
+from kms.domain.lifecycle import KeyState
+from kms.domain.outbox import Outbox
+from kms.domain.register import Register
+from kms.domain.run import Span, span_of
+from kms.domain.stream import Stream
+from kms.domain.unserved import Unserved, bad_request, unavailable
+
+NOT_FOUND = "one or more keys specified are not found on KME"
+"""clause 6.4's words"""
+
+
+class Claiming:
+    """Keys to slaves."""
+
+    def __init__(self, register: Register, ending: Ending, hand_out: HandOut) -> None:
+        self._register = register
+        self._ending = ending
+        self._hand_out = hand_out
+
+    def asked(self, event: Asked, request: DecKeys, out: Outbox) -> None:
+        """The request is answered. Raises ``Unserved``; nothing is consumed then."""
+        _check(request)
+        groups = list(self._entitled(event, request))
+        found: list[tuple[Stream, Span]] = []
+        for stream, ids in groups:
+            if stream is None or stream.record.remote != request.master:
+                raise bad_request(NOT_FOUND)
+            for first, count in stretches(stream.ksid, ids):
+                found += [(stream, span) for span in self._spans(stream, first, count, out)]
+        if len({stream.chunk_bytes for stream, _ in found}) > 1:
+            raise bad_request("the keys have several sizes: ask for those of one size at a time")
+        for stream in dict.fromkeys(stream for stream, _ in found):
+            stopped = self._register.stopped(stream.record.link)
+            if stopped:
+                raise unavailable(f"no key is served: {stopped}")
+            spans = sorted((span for each, span in found if each is stream), key=first_of)
+            _check_spans(stream, spans)
+        self._hand_out.deliver(event.request_id, event.caller, request.key_ids, found, out)
+
+    def _entitled(self, event: Asked, request: DecKeys) -> Iterator[tuple[Stream | None, bytes]]:
+        """The stream of each group of IDs, None if there is none any more."""
+        for prefix, ids in grouped(request.key_ids):
+            # Keys that were entrusted to this node alone will be looked up here, behind the pairs.
+            ksid = self._register.pairs.named(prefix)
+            stream = self._register.streams.get(ksid) if ksid is not None else None
+            if stream is not None:
+                record = stream.record
+                if record.designates or record.local != event.caller:
+                    message = "one of the keys was not made for this application"
+                    raise Unserved(Outcome.NOT_ENTITLED, message)
+            yield stream, ids
+
+    def _spans(self, stream: Stream, first: int, count: int, out: Outbox) -> Iterator[Span]:
+        """All these keys, which wait to be delivered here."""
+        index, end = first, first + count
+        while index < end:
+            run = stream.runs.at(index)
+            if run is not None and run.state is KeyState.PRE_ACTIVATION and run.expired(out.now):
+                self._ending.expire(stream, out)
+                run = None
+            if run is None or run.state is not KeyState.PRE_ACTIVATION:
+                raise bad_request(NOT_FOUND)
+            yield span_of(run, index, min(run.end, end))
+            index = run.end
+
+
+def _check(request: DecKeys) -> None:
+    count, rest = divmod(len(request.key_ids), ID_BYTES)
+    if rest or not 1 <= count <= limits.KEYS_PER_REQUEST_MAX:
+        raise bad_request(f"a request names 1 to {limits.KEYS_PER_REQUEST_MAX} keys")
+
+
+def _check_spans(stream: Stream, spans: list[Span]) -> None:
+    """No key twice; and what is fetched here and there leaves holes, which are to be remembered one
+    by one. ``spans`` in order."""
+    end, holes = -1, 0
+    for span in spans:
+        if span.first < end:
+            raise bad_request("a key is named twice")
+        holes += span.first != end
+        end = span.first + span.count
+    lowest = stream.runs.next_ready(spans[0].first + 1)
+    if holes == 1 and lowest == spans[0].first:
+        return
+    if stream.runs.crowded(2 * holes):
+        raise unavailable("too many keys were left out: fetch the oldest ones first")
