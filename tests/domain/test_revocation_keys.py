@@ -5,10 +5,12 @@ from uuid import UUID
 import pytest
 
 from kms.domain import limits
+from kms.domain.close import UNKNOWN
 from kms.domain.keyrequests import KeysReply, Outcome, PairStatusReply
 from kms.domain.lifecycle import KeyState
 from kms.domain.names import KSID, NodeId
 from kms.domain.orders import Act
+from kms.domain.status import Status
 from tests.domain.keys_play import FOUND_NOT, dec, enc, got, ids_of, paired, reply, status
 from tests.domain.streams_play import KNOWN, LINK, A, B, Pair
 
@@ -85,9 +87,11 @@ def test_what_is_suspended_stays_so_when_the_slaves_node_is_another_process() ->
     done = pair.order(A, SUSPEND, key_id=named(found.key_ids))
 
     assert (done.changed, done.refused) == (True, "")
-    pair.link(), pair.settle()
+    pair.link()
+    pair.settle()
     pair.crash(B)
-    pair.link(), pair.settle()
+    pair.link()
+    pair.settle()
 
     assert NO_MORE == said(dec(pair, found.key_ids))
 
@@ -103,7 +107,8 @@ def test_what_the_slave_has_cannot_be_held_back() -> None:
 
 def test_an_id_that_names_no_key_here_is_refused() -> None:
     pair = Pair().established()
-    ksid = (found := got(pair)) and ksid_of(pair)
+    found = got(pair)
+    ksid = ksid_of(pair)
     far = ksid.int ^ limits.INDEX_MAX
     for wrong in (UUID(int=far), UUID(int=KNOWN.int), UUID(int=5)):
         done = pair.order(A, SUSPEND, key_id=wrong)
@@ -156,6 +161,46 @@ def test_what_is_gone_behind_suspended_keys_does_not_end_those() -> None:
 
     assert UUID(int=ksid.int ^ 2).bytes == back.key_ids
     assert bits(back) == bits(dec(pair, back.key_ids))
+
+
+def test_suspended_keys_that_the_slaves_end_has_lost_do_not_come_back_for_the_master() -> None:
+    pair = Pair()
+    got(pair, 2)
+    ksid = ksid_of(pair)
+    pair.order(A, SUSPEND, 2, 1, ksid=ksid)
+    pair.compromise(B, "an alarm")
+    pair.settle()
+    pair.order(A, RESUME, ksid=ksid)
+    run = pair.a.runs(ksid).at(2)
+    found = got(pair)
+
+    assert run is not None
+    assert KeyState.DESTROYED is run.state
+    assert bits(found) == bits(dec(pair, found.key_ids))
+
+
+def test_suspended_keys_that_an_old_store_has_forgotten_do_not_come_back_for_the_master() -> None:
+    pair = Pair()
+    got(pair)
+    ksid = ksid_of(pair)
+    old = pair.b.disk.copy()
+    made = pair.a.runs(ksid).end
+    got(pair, made - 1)
+    for _ in range(3):
+        pair.pass_ms(1_000)
+    last = pair.a.runs(ksid).end - 1
+    assert last >= made, "there are keys that the copy does not know"
+    pair.order(A, SUSPEND, last, 1, ksid=ksid)
+    pair.crash(B, old)
+    pair.link()
+    pair.settle()
+    run = pair.a.runs(ksid).at(last)
+
+    assert run is not None
+    assert KeyState.DESTROYED is run.state
+    pair.order(A, RESUME, ksid=ksid)
+    found = got(pair)
+    assert bits(found) == bits(dec(pair, found.key_ids))
 
 
 # ---- whole pairs and links ----------------------------------------------------------------------
@@ -218,6 +263,11 @@ def test_a_compromised_pair_is_followed_by_another_and_its_ids_name_nothing(node
     pair.order(node, COMPROMISE, ksid=old)
 
     assert NO_MORE == said(dec(pair, found.key_ids))
+    number = pair.get(A, 0, ksid=old)
+    assert (Status.PEER_NOT_CONNECTED, UNKNOWN) == (
+        pair.status(A, number),
+        pair.message(A, number),
+    ), "to GET_KEY a pair is no stream, before and after"
     again = got(pair)
 
     assert bits(again) == bits(dec(pair, again.key_ids))
