@@ -14,11 +14,11 @@ from kms.domain import limits
 from kms.domain.effects import Answer
 from kms.domain.events import Asked
 from kms.domain.keyrequests import EncKeys, KeysReply, Outcome
-from kms.domain.keyruns import Span
 from kms.domain.lifecycle import KeyEvent, KeyState
 from kms.domain.outbox import Outbox
 from kms.domain.register import Register
 from kms.domain.requests import Close, CloseReply, KeyReply, OpenReply, Reply
+from kms.domain.run import Span
 from kms.domain.speech import Speech
 from kms.domain.status import Status
 from kms.domain.stream import Stream, StreamState

@@ -13,10 +13,10 @@ from kms.domain.events import Asked
 from kms.domain.handout import HandOut, first_of
 from kms.domain.keyids import ID_BYTES, grouped, stretches
 from kms.domain.keyrequests import DecKeys, Outcome
-from kms.domain.keyruns import Span, part
 from kms.domain.lifecycle import KeyState
 from kms.domain.outbox import Outbox
 from kms.domain.register import Register
+from kms.domain.run import Span, span_of
 from kms.domain.stream import Stream
 from kms.domain.unserved import Unserved, bad_request, unavailable
 
@@ -75,7 +75,7 @@ class Claiming:
                 run = None
             if run is None or run.state is not KeyState.PRE_ACTIVATION:
                 raise bad_request(NOT_FOUND)
-            yield part(run, index, min(run.end, end))
+            yield span_of(run, index, min(run.end, end))
             index = run.end
 
 

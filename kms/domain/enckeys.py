@@ -16,13 +16,13 @@ from kms.domain.events import Asked
 from kms.domain.handout import HandOut
 from kms.domain.keyids import key_ids, prefix_of
 from kms.domain.keyrequests import EncKeys, KeysReply, Outcome
-from kms.domain.keyruns import Span, part
 from kms.domain.lifecycle import KeyState
 from kms.domain.names import LinkId
 from kms.domain.open import Opening
 from kms.domain.outbox import Outbox
 from kms.domain.pace import stock_chunks
 from kms.domain.register import Register
+from kms.domain.run import Span, span_of
 from kms.domain.status import QoS
 from kms.domain.stream import Stream, Waiting
 from kms.domain.supply import Supply
@@ -144,7 +144,7 @@ class Issuing:
                 if run.expired(out.now):
                     self._ending.expire(stream, out)
                     return self._ready(stream, number, out)
-                spans.append(part(run, index, min(run.end, below, index + lacking)))
+                spans.append(span_of(run, index, min(run.end, below, index + lacking)))
                 lacking -= spans[-1].count
             index = run.end
         return [] if lacking else spans

@@ -13,7 +13,7 @@ from kms.domain.effects import Answer, DeliverKey
 from kms.domain.enckeys import Issuing
 from kms.domain.events import Asked
 from kms.domain.keyrequests import EncKeys, KeysReply, Outcome
-from kms.domain.keyruns import SEVERAL, Run, Span
+from kms.domain.keyruns import SEVERAL
 from kms.domain.lifecycle import KeyEvent, KeyState
 from kms.domain.metadata import METADATA_BYTES_MAX, describe
 from kms.domain.names import LinkId
@@ -21,6 +21,7 @@ from kms.domain.outbox import Outbox
 from kms.domain.pace import stock_chunks
 from kms.domain.register import Register
 from kms.domain.requests import GetKey, KeyReply, Reply
+from kms.domain.run import Run, Span
 from kms.domain.speech import Speech
 from kms.domain.status import Status
 from kms.domain.stream import Stream, Waiting
@@ -279,7 +280,7 @@ class Reading:
         out.audit(
             "key-delivered",
             actor=waiting.caller,
-            subject=str(stream.ksid),
+            subject=stream.subject,
             index=index,
             count=1,
             peer=record.remote,

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from kms.domain import limits
 from kms.domain.close import DELIVERED, Ending
 from kms.domain.effects import DeliverKeys, Stretch
-from kms.domain.keyruns import Span
 from kms.domain.lifecycle import KeyEvent
 from kms.domain.names import SAEId
 from kms.domain.outbox import Outbox
 from kms.domain.register import Register
+from kms.domain.run import Span
 from kms.domain.stream import Stream
 
 

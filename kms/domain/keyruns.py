@@ -23,48 +23,12 @@ from kms.domain.moment import Moment
 from kms.domain.names import KSID, MaterialId
 from kms.domain.outbox import Outbox
 from kms.domain.records import KeyRunRecord
+from kms.domain.run import Run, Span, run_of, span_of
+from kms.domain.runrecords import gone, written
 
 SEVERAL = "several reasons: see the audit"
 
 _first = attrgetter("first")
-
-
-@attrs.define(kw_only=True)
-class Run:
-    """One run. ``expires_mono_ms`` is the same instant as ``expires_ms`` by the other clock."""
-
-    first: int
-    count: int
-    state: KeyState
-    material: MaterialId | None
-    material_first: int
-    created_ms: int
-    expires_ms: int | None
-    expires_mono_ms: int | None = None
-    since_ms: int
-    reason: str
-    stamp: int = 0
-    """when it was delivered, in steps of the process; 0 long ago"""
-
-    @property
-    def end(self) -> int:
-        return self.first + self.count
-
-    def expired(self, now: Moment) -> bool:
-        """The earlier of the two clocks counts."""
-        return (self.expires_ms is not None and self.expires_ms <= now.wall_ms) or (
-            self.expires_mono_ms is not None and self.expires_mono_ms <= now.mono_ms
-        )
-
-
-@attrs.frozen(kw_only=True)
-class Span:
-    """Chunks ``first`` to ``first + count`` that lie in one material."""
-
-    first: int
-    count: int
-    material: MaterialId
-    material_first: int
 
 
 class KeyRuns:
@@ -73,7 +37,7 @@ class KeyRuns:
     def __init__(self, ksid: KSID, records: Iterable[KeyRunRecord] = ()) -> None:
         """Restart is the same constructor: the runs as they were saved."""
         self.ksid = ksid
-        self._runs = [_run(record) for record in sorted(records, key=lambda r: r.first)]
+        self._runs = [run_of(record) for record in sorted(records, key=lambda r: r.first)]
         self._saved = {run.first for run in self._runs}
         self._changed: dict[int, Run | None] = {}
         """since the last ``save_to``, by the first index; None is gone"""
@@ -125,7 +89,7 @@ class KeyRuns:
     def delivered_long_ago(self) -> list[Span]:
         """All chunks that ``age`` found old."""
         return [
-            part(run, run.first, run.end)
+            span_of(run, run.first, run.end)
             for run in self._runs
             if run.state is KeyState.ACTIVE and not run.stamp
         ]
@@ -133,7 +97,7 @@ class KeyRuns:
     def spans(self, state: KeyState, first: int = 0) -> list[Span]:
         """All chunks in ``state`` from ``first`` on."""
         return [
-            part(run, max(run.first, first), run.end)
+            span_of(run, max(run.first, first), run.end)
             for run in self._runs[max(self._place(first), 0) :]
             if run.state is state and run.end > first
         ]
@@ -141,7 +105,7 @@ class KeyRuns:
     def expired(self, now: Moment) -> list[Span]:
         """Chunks whose TTL ended while they waited."""
         return [
-            part(run, run.first, run.end)
+            span_of(run, run.first, run.end)
             for run in self._runs
             if run.state is KeyState.PRE_ACTIVATION and run.expired(now)
         ]
@@ -153,7 +117,7 @@ class KeyRuns:
             if count <= 0:
                 break
             if run.state is KeyState.PRE_ACTIVATION:
-                found.append(part(run, run.first, run.first + min(run.count, count)))
+                found.append(span_of(run, run.first, run.first + min(run.count, count)))
                 count -= run.count
         return found
 
@@ -170,7 +134,7 @@ class KeyRuns:
             if place + 1 < len(self._runs) and self._runs[place + 1].material == run.material:
                 high -= (high - run.material_first) % unit
             if low < high:
-                found.append(part(run, low, high))
+                found.append(span_of(run, low, high))
         return found
 
     def expiry(self) -> tuple[int, int] | None:
@@ -237,6 +201,8 @@ class KeyRuns:
         state = self._runs[place].state
         for event in events:
             state = after(state, event)
+        if self._shift(place, span, state, now=now, reason=reason, stamp=stamp):
+            return
         place = self._split(place, span.first)
         run = self._runs[place]
         if end < run.end:
@@ -272,7 +238,7 @@ class KeyRuns:
             return None
         self._melt(0, len(self._runs), whatever_reason=True)
         self._runs[0].since_ms = now.wall_ms
-        return self._record(self._runs[0])
+        return written(self.ksid, self._runs[0])
 
     def awake(self, now: Moment, ttl_ms: int) -> None:
         """After a restart: expiries on the monotonic clock, never further off than the TTL."""
@@ -286,17 +252,17 @@ class KeyRuns:
         for first in sorted(self._changed):
             run = self._changed[first]
             if run is not None:
-                out.save(self._record(run))
+                out.save(written(self.ksid, run))
                 self._saved.add(first)
             elif first in self._saved:
-                out.forget(self._gone(first))
+                out.forget(gone(self.ksid, first))
                 self._saved.discard(first)
         self._changed.clear()
 
     def forget_to(self, out: Outbox) -> None:
         """No run of this stream is recorded any longer."""
         for first in sorted(self._saved):
-            out.forget(self._gone(first))
+            out.forget(gone(self.ksid, first))
         self._saved.clear()
         self._changed.clear()
 
@@ -304,6 +270,32 @@ class KeyRuns:
 
     def _place(self, index: int) -> int:
         return bisect_right(self._runs, index, key=_first) - 1
+
+    def _shift(
+        self, place: int, span: Span, state: KeyState, *, now: Moment, reason: str, stamp: int
+    ) -> bool:
+        """Whether the chunks, first of their run, are the last of the run before it now: reading in
+        order comes to this, and makes and melts no run."""
+        run, end = self._runs[place], span.first + span.count
+        before = self._runs[place - 1] if place else run
+        follows = (
+            run.first == span.first
+            and end < run.end
+            and run.state is KeyState.PRE_ACTIVATION
+            and before.state is state is KeyState.ACTIVE
+            and before.stamp == stamp
+            and before.reason == reason
+            and before.material == run.material
+            and before.material_first == run.material_first
+        )
+        if follows:
+            before.count += span.count
+            before.since_ms = min(before.since_ms, now.wall_ms)
+            run.first, run.count = end, run.end - end
+            self.ready -= span.count
+            self._changed[before.first], self._changed[span.first] = before, None
+            self._changed[end] = run
+        return follows
 
     def _split(self, place: int, index: int) -> int:
         """The place of the run that begins at ``index``, which lies in the one at ``place``."""
@@ -336,56 +328,6 @@ class KeyRuns:
             left.count += right.count
             self._changed[left.first], self._changed[right.first] = left, None
             del self._runs[place]
-
-    def _record(self, run: Run) -> KeyRunRecord:
-        return KeyRunRecord(
-            ksid=self.ksid,
-            first=run.first,
-            count=run.count,
-            state=run.state,
-            material=run.material,
-            material_first=run.material_first,
-            created_ms=run.created_ms,
-            expires_ms=run.expires_ms,
-            since_ms=run.since_ms,
-            reason=run.reason,
-        )
-
-    def _gone(self, first: int) -> KeyRunRecord:
-        return KeyRunRecord(
-            ksid=self.ksid,
-            first=first,
-            count=0,
-            state=KeyState.DESTROYED,
-            material=None,
-            material_first=first,
-            created_ms=0,
-            expires_ms=None,
-            since_ms=0,
-            reason="",
-        )
-
-
-def _run(record: KeyRunRecord) -> Run:
-    return Run(
-        first=record.first,
-        count=record.count,
-        state=record.state,
-        material=record.material,
-        material_first=record.material_first,
-        created_ms=record.created_ms,
-        expires_ms=record.expires_ms,
-        since_ms=record.since_ms,
-        reason=record.reason,
-    )
-
-
-def part(run: Run, first: int, end: int) -> Span:
-    """Chunks ``first`` up to ``end`` of the run, which are not destroyed."""
-    assert run.material is not None, "chunks that are not destroyed lie somewhere"
-    return Span(
-        first=first, count=end - first, material=run.material, material_first=run.material_first
-    )
 
 
 def _equal(left: Run, right: Run, whatever_reason: bool) -> bool:

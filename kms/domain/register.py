@@ -2,7 +2,7 @@
 share. It decides nothing.
 
 Rules: a stream is in every index or in none (``add`` and ``drop`` are the only ways); what changed
-is marked with ``touch`` and written once, by ``flush``, at the end of the event.
+is marked with ``touch`` and written once, by ``flush``, at the end of the event or of the batch.
 """
 
 from collections import Counter, OrderedDict
@@ -15,7 +15,7 @@ from kms.domain.caps import Caps
 from kms.domain.channel import Channel
 from kms.domain.due import Due
 from kms.domain.effects import Answer, WipeMaterial
-from kms.domain.keyruns import KeyRuns, Span
+from kms.domain.keyruns import KeyRuns
 from kms.domain.lifecycle import KeyEvent
 from kms.domain.moment import Moment
 from kms.domain.names import KSID, LinkId, NodeId, SAEId, peer_of
@@ -25,6 +25,7 @@ from kms.domain.policy import Policy, Rule
 from kms.domain.qos import cost_bps
 from kms.domain.records import KeyRunRecord, StreamRecord
 from kms.domain.requests import OpenConnect, Reply
+from kms.domain.run import Span
 from kms.domain.service import LinkService
 from kms.domain.stream import Stream, Waiting
 

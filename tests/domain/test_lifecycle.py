@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from kms.domain.errors import LocalFault
-from kms.domain.keyruns import KeyRuns, Span
+from kms.domain.keyruns import KeyRuns
 from kms.domain.lifecycle import TRANSITIONS, KeyEvent, KeyState, after
 from kms.domain.moment import Moment
 from kms.domain.names import MaterialId
 from kms.domain.records import KeyRunRecord
+from kms.domain.run import Span
 from tests.domain.streams_play import KNOWN
 
 FIGURES = Path(__file__).parents[2] / "docs" / "figures"
