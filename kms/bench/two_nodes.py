@@ -41,7 +41,7 @@ from kms.domain.names import (
 )
 from kms.domain.node import Node
 from kms.domain.policy import Policy, Rule
-from kms.domain.requests import GetKey, OpenConnect, OpenReply, Request
+from kms.domain.requests import GetKey, OpenConnect, OpenReply, Request, wants_name
 from kms.domain.secret import Secret
 from kms.domain.status import QoS
 
@@ -146,7 +146,8 @@ class TwoNodes:
 
     def _ask(self, caller: SAEId, request: Request) -> int:
         self._requests += 1
-        fresh = KSID(UUID(int=0x4000 << 64 | 0x8000 << 48 | self._requests))
+        name = KSID(UUID(int=0x4000 << 64 | 0x8000 << 48 | self._requests))
+        fresh = name if wants_name(request) else None
         self._inbox[_HOME[caller]].append(
             Asked(request_id=self._requests, caller=caller, request=request, fresh=fresh)
         )

@@ -299,7 +299,7 @@ class Reading:
         out.audit(
             "key-delivered",
             actor=waiting.caller,
-            subject=str(stream.ksid),
+            subject=stream.subject,
             index=index,
             count=1,
             peer=record.remote,

@@ -24,6 +24,7 @@ from kms.domain.names import KSID, MaterialId
 from kms.domain.outbox import Outbox
 from kms.domain.records import KeyRunRecord
 from kms.domain.run import Run, Span, run_of, span_of
+from kms.domain.runrecords import gone, written
 
 SEVERAL = "several reasons: see the audit"
 WAITING = frozenset({KeyState.PRE_ACTIVATION})
@@ -221,6 +222,8 @@ class KeyRuns:
         state = self._runs[place].state
         for event in events:
             state = after(state, event)
+        if self._shift(place, span, state, now=now, reason=reason, stamp=stamp):
+            return
         place = self._split(place, span.first)
         run = self._runs[place]
         if end < run.end:
@@ -274,7 +277,7 @@ class KeyRuns:
             return None
         self._melt(0, len(self._runs), whatever_reason=True)
         self._runs[0].since_ms = now.wall_ms
-        return self._record(self._runs[0])
+        return written(self.ksid, self._runs[0])
 
     def awake(self, now: Moment, ttl_ms: int) -> None:
         """After a restart: expiries on the monotonic clock, never further off than the TTL."""
@@ -288,17 +291,17 @@ class KeyRuns:
         for first in sorted(self._changed):
             run = self._changed[first]
             if run is not None:
-                out.save(self._record(run))
+                out.save(written(self.ksid, run))
                 self._saved.add(first)
             elif first in self._saved:
-                out.forget(self._gone(first))
+                out.forget(gone(self.ksid, first))
                 self._saved.discard(first)
         self._changed.clear()
 
     def forget_to(self, out: Outbox) -> None:
         """No run of this stream is recorded any longer."""
         for first in sorted(self._saved):
-            out.forget(self._gone(first))
+            out.forget(gone(self.ksid, first))
         self._saved.clear()
         self._changed.clear()
 
@@ -310,6 +313,32 @@ class KeyRuns:
 
     def _place(self, index: int) -> int:
         return bisect_right(self._runs, index, key=_first) - 1
+
+    def _shift(
+        self, place: int, span: Span, state: KeyState, *, now: Moment, reason: str, stamp: int
+    ) -> bool:
+        """Whether the chunks, first of their run, are the last of the run before it now: reading in
+        order comes to this, and makes and melts no run."""
+        run, end = self._runs[place], span.first + span.count
+        before = self._runs[place - 1] if place else run
+        follows = (
+            run.first == span.first
+            and end < run.end
+            and run.state is KeyState.PRE_ACTIVATION
+            and before.state is state is KeyState.ACTIVE
+            and before.stamp == stamp
+            and before.reason == reason
+            and before.material == run.material
+            and before.material_first == run.material_first
+        )
+        if follows:
+            before.count += span.count
+            before.since_ms = min(before.since_ms, now.wall_ms)
+            run.first, run.count = end, run.end - end
+            self.ready -= span.count
+            self._changed[before.first], self._changed[span.first] = before, None
+            self._changed[end] = run
+        return follows
 
     def _split(self, place: int, index: int) -> int:
         """The place of the run that begins at ``index``, which lies in the one at ``place``."""
@@ -342,34 +371,6 @@ class KeyRuns:
             left.count += right.count
             self._changed[left.first], self._changed[right.first] = left, None
             del self._runs[place]
-
-    def _record(self, run: Run) -> KeyRunRecord:
-        return KeyRunRecord(
-            ksid=self.ksid,
-            first=run.first,
-            count=run.count,
-            state=run.state,
-            material=run.material,
-            material_first=run.material_first,
-            created_ms=run.created_ms,
-            expires_ms=run.expires_ms,
-            since_ms=run.since_ms,
-            reason=run.reason,
-        )
-
-    def _gone(self, first: int) -> KeyRunRecord:
-        return KeyRunRecord(
-            ksid=self.ksid,
-            first=first,
-            count=0,
-            state=KeyState.DESTROYED,
-            material=None,
-            material_first=first,
-            created_ms=0,
-            expires_ms=None,
-            since_ms=0,
-            reason="",
-        )
 
 
 def _equal(left: Run, right: Run, whatever_reason: bool) -> bool:

@@ -2,7 +2,7 @@
 share. It decides nothing.
 
 Rules: a stream is in every index or in none (``add`` and ``drop`` are the only ways); what changed
-is marked with ``touch`` and written once, by ``flush``, at the end of the event.
+is marked with ``touch`` and written once, by ``flush``, at the end of the event or of the batch.
 """
 
 from collections import Counter, OrderedDict

@@ -69,6 +69,7 @@ class Stream:
         "runs",
         "said",
         "saved",
+        "subject",
         "synced",
         "touched_mono_ms",
         "touched_wall_ms",
@@ -78,6 +79,8 @@ class Stream:
 
     def __init__(self, record: StreamRecord, runs: KeyRuns, now: Moment) -> None:
         self.ksid = record.ksid
+        self.subject = str(record.ksid)
+        """as the audit names it"""
         self.record = record
         self.saved: StreamRecord | None = None
         """as the store has it"""

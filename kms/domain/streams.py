@@ -1,7 +1,8 @@
 """All streams of a node: what applications ask for, what neighbours say, what time ends.
 
 Rules: pure; a restart is the same constructor over the records of the last commit. Every public
-method leaves its effects in the ``Outbox`` of its batch; records are written once per event.
+method leaves its effects in the ``Outbox`` of its batch. What requests change is written once, by
+``replenish``, at the end of the batch: a busy stream has dozens in one.
 
 The parts, each with its reason on top of its file:
 
@@ -125,7 +126,6 @@ class Streams:
             self._ending.asked(event, request, out)
         else:
             self._desk.asked(event, request, out)
-        self._register.flush(out)
 
     def hung_up(self, event: HungUp, out: Outbox) -> None:
         """Nobody waits for this answer: no key is spent on it. An opening goes its way."""

@@ -101,7 +101,7 @@ class Counter:
             self._pump.put_now(
                 Asked(request_id=request_id, caller=caller, request=request, fresh=fresh)
             )
-            await waiter.done.wait()
+            reply = await waiter.answered()
         except trio.Cancelled:
             self._pump.forget_answer(request_id)
             self._pump.put_soon(HungUp(request_id=request_id))
@@ -111,7 +111,5 @@ class Counter:
             raise
         finally:
             self._waiting -= 1
-        if waiter.fault is not None:
-            raise waiter.fault
-        assert isinstance(waiter.reply, expected), "the answer fits the question"
-        return waiter.reply
+        assert isinstance(reply, expected), "the answer fits the question"
+        return reply

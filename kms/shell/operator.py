@@ -128,9 +128,10 @@ class Operator:
         waiter = pump.expect_answer(number)
         try:
             await pump.handled(KeysOrdered(request_id=number, order=order))
+            # It is there: the batch is carried out.
+            done = await waiter.answered()
         finally:
             pump.forget_answer(number)
-        done = waiter.reply
         assert isinstance(done, OrderDone), "the answer fits the question"
         if done.refused:
             raise LocalFault(done.refused, hint=done.hint)

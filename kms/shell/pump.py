@@ -75,6 +75,7 @@ from kms.shell.disktime import disk_time
 from kms.shell.waiter import Waiter
 
 _WRITES: Final = (Save, Forget, StoreMaterial, WipeMaterial)
+_BEFORE_OUTPUTS: Final = (*_WRITES, Audit, Attest)
 Fields = dict[str, str | int | float | bool | None]
 
 
@@ -279,7 +280,7 @@ class Pump:
                     assert self._witness is not None, "told to ``Started``"
                     await self._witness.attest(effect.attestation)
         for effect in effects:
-            if not isinstance(effect, (*_WRITES, Audit, Attest)):
+            if not isinstance(effect, _BEFORE_OUTPUTS):
                 self._carry_out(effect)
         for event in events:
             if (done := self._done.get(id(event))) is not None:

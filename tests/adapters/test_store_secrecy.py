@@ -185,6 +185,36 @@ async def test_the_plaintext_cache_is_bounded_and_wiped(tmp_path: Path) -> None:
     assert not any(any(each) for each in kept)
 
 
+async def test_a_chunk_that_is_a_whole_unit_is_read_without_pushing_out_those_still_to_be_read(
+    tmp_path: Path,
+) -> None:
+    """Who delivers it asks once: kept, it would only take the place of one that is waited for."""
+    storage = await SQLiteStore.open(tmp_path / "store", MemorySealer(), node="a")
+    size = 1024 * 1024
+    for number in range(FRESH_BYTES_MAX // size + 1):
+        await storage.commit([store(f"chunk/{number}", bits(size, number), size)])
+    gone = storage.at_hand(MaterialId("chunk/0"), 0, size)
+    read = await storage.read(MaterialId("chunk/0"), 0, size)
+
+    assert gone is None
+    assert bits(size, 0) == bytes(read.expose())
+    assert storage.at_hand(MaterialId("chunk/0"), 0, size) is None
+    assert storage.at_hand(MaterialId("chunk/1"), 0, size) is not None
+    await storage.aclose()
+
+
+async def test_a_part_of_a_unit_that_is_read_leaves_the_rest_at_hand(tmp_path: Path) -> None:
+    storage = await SQLiteStore.open(tmp_path / "store", MemorySealer(), node="a")
+    await storage.commit([store("chunk/1", bits(UNIT), UNIT)])
+    storage._fresh.clear()
+    await storage.read(MaterialId("chunk/1"), 0, 32)
+    rest = storage.at_hand(MaterialId("chunk/1"), 32, 32)
+
+    assert rest is not None
+    assert bits(UNIT)[32:64] == bytes(rest.expose())
+    await storage.aclose()
+
+
 async def test_only_chunks_are_kept_in_memory(tmp_path: Path) -> None:
     storage = await SQLiteStore.open(tmp_path / "store", MemorySealer(), node="a")
     await storage.commit([store(BLOCK, bits(UNIT), UNIT), store("chunk/1", bits(UNIT), UNIT)])

@@ -123,3 +123,50 @@ def test_delivered_chunks_are_wiped_by_whole_units_unless_nobody_else_is_left_in
     assert [] == fresh
     assert [(4, 4)] == [(each.first, each.count) for each in amid]
     assert [(1, 8)] == [(each.first, each.count) for each in runs.settled(4)]
+
+
+def delivered(runs: KeyRuns, first: int, count: int, now: Moment = NOW, stamp: int = 1) -> None:
+    span = Span(first=first, count=count, material=MaterialId("m"), material_first=0)
+    runs.move(span, KeyEvent.DELIVER, now=now, reason="delivered", stamp=stamp)
+
+
+def test_reading_one_by_one_in_order_comes_to_the_same_as_reading_all_at_once() -> None:
+    one_by_one, at_once = ten(), ten()
+    for runs in (one_by_one, at_once):
+        runs.save_to(outbox())
+    for index in range(6):
+        delivered(one_by_one, index, 1)
+    delivered(at_once, 0, 6)
+    outs = [outbox(), outbox()]
+    one_by_one.save_to(outs[0])
+    at_once.save_to(outs[1])
+
+    assert list(one_by_one) == list(at_once)
+    assert one_by_one.ready == at_once.ready == 4
+    assert saved(outs[0]) == saved(outs[1])
+    assert len(saved(outs[0])) == 2
+    assert forgotten(outs[0]) == forgotten(outs[1]) == []
+
+
+def test_a_run_that_was_read_to_its_end_is_forgotten_where_it_was_saved() -> None:
+    runs, out = ten(), outbox()
+    delivered(runs, 0, 1)
+    runs.save_to(outbox())
+    for index in range(1, 10):
+        delivered(runs, index, 1)
+    runs.save_to(out)
+
+    assert [(0, 10, KeyState.ACTIVE)] == states(runs)
+    assert [0] == [each.first for each in saved(out) if isinstance(each, KeyRunRecord)]
+    assert [1] == [each.first for each in forgotten(out) if isinstance(each, KeyRunRecord)]
+
+
+def test_chunks_of_two_wiping_steps_are_two_runs_and_the_older_moment_counts() -> None:
+    runs = ten()
+    delivered(runs, 0, 1, Moment(mono_ms=1_000, wall_ms=5_000))
+    delivered(runs, 1, 1, Moment(mono_ms=1_001, wall_ms=4_000))
+    delivered(runs, 2, 1, stamp=2)
+
+    assert [(0, 2), (2, 1), (3, 7)] == [(run.first, run.count) for run in runs]
+    assert [4_000, 5_000, 5_000] == [run.since_ms for run in runs]
+    assert [1, 2, 0] == [run.stamp for run in runs]

@@ -10,6 +10,7 @@ from kms.domain.keyrequests import KeysReply, Outcome, PairStatusReply
 from kms.domain.lifecycle import KeyState
 from kms.domain.names import KSID, NodeId
 from kms.domain.orders import Act
+from kms.domain.policy import Policy
 from kms.domain.status import Status
 from tests.domain.keys_play import FOUND_NOT, dec, enc, got, ids_of, paired, reply, status
 from tests.domain.streams_play import KNOWN, LINK, A, B, Pair
@@ -253,6 +254,18 @@ def test_a_suspended_link_gives_no_keys_and_opens_no_pair(node: NodeId) -> None:
 
     assert bits(found) == bits(dec(pair, found.key_ids))
     assert bits(got(pair, key_bytes=48))
+
+
+def test_suspended_keys_outlive_the_end_of_the_pair_at_the_masters_node() -> None:
+    pair = Pair()
+    found = got(pair)
+    ksid = ksid_of(pair)
+    pair.order(B, SUSPEND, ksid=ksid)
+    pair.tell(A, Policy())
+    pair.settle()
+    pair.order(B, RESUME, ksid=ksid)
+
+    assert bits(found) == bits(dec(pair, found.key_ids))
 
 
 @pytest.mark.parametrize("node", [A, B])

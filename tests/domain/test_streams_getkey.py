@@ -6,11 +6,13 @@ import pytest
 
 from kms.domain import limits
 from kms.domain.effects import DeliverKey, Save, WipeMaterial
+from kms.domain.events import Asked
 from kms.domain.keyruns import KeyRuns
 from kms.domain.lifecycle import KeyState
 from kms.domain.metadata import METADATA_BYTES_MAX
+from kms.domain.outbox import Outbox
 from kms.domain.records import KeyRunRecord
-from kms.domain.requests import KeyReply
+from kms.domain.requests import GetKey, KeyReply
 from kms.domain.status import QoS, Status
 from tests.domain.streams_play import ANN, BEN, EVE, KNOWN, A, B, Pair, key_of
 
@@ -67,6 +69,23 @@ def test_a_delivery_is_recorded_journalled_and_answered_in_one_batch() -> None:
     entry = next(e for e in pair.a.audit if e.event == "key-delivered")
     assert (entry.actor, entry.subject) == (ANN, str(KNOWN))
     assert (entry.detail["index"], entry.detail["peer"]) == (0, "sae:ben.bob")
+
+
+def test_deliveries_of_one_batch_write_each_record_once() -> None:
+    pair = Pair().established()
+    out = Outbox(pair.now)
+    for number in range(3):
+        get = Asked(request_id=900 + number, caller=ANN, request=GetKey(ksid=KNOWN))
+        pair.a.streams.asked(get, out)
+    pair.a.streams.replenish(out)
+    saved = [each.record for each in out.effects if isinstance(each, Save)]
+
+    assert [0, 1, 2] == [each.index for each in out.effects if isinstance(each, DeliverKey)]
+    made = (4, 3, KeyState.PRE_ACTIVATION)  # in the same batch, to replace them
+    assert [(0, 3, KeyState.ACTIVE), (3, 1, KeyState.PRE_ACTIVATION), made] == [
+        (each.first, each.count, each.state) for each in saved if isinstance(each, KeyRunRecord)
+    ]
+    assert len(saved) == len({(type(each), getattr(each, "first", None)) for each in saved})
 
 
 def test_an_unknown_ksid_and_somebody_elses_are_answered_alike() -> None:

@@ -34,7 +34,8 @@ class Stream:
         """Takes the socket over."""
         self.socket = socket.socket(fileno=accepted.socket.detach())
         self.socket.setblocking(False)
-        self._waits = 0
+        self._decrypted: Callable[[], int] = int
+        """bytes that OpenSSL holds and the kernel does not know of"""
 
     async def handshake(self, tls: ssl.SSLContext) -> tuple[bytes | None, str]:
         """TLS is up. The client's certificate in DER, and when it ends. Raises ``Broken``."""
@@ -44,6 +45,7 @@ class Stream:
             )
         except OSError as error:
             raise Broken from error
+        self._decrypted = secure.pending
         await self._ready(secure.do_handshake, wait_readable)
         ends = (secure.getpeercert() or {}).get("notAfter", "")
         assert isinstance(ends, str), "a certificate has one end"
@@ -51,12 +53,15 @@ class Stream:
 
     async def receive(self, most: int) -> bytes:
         """What has come, or comes first; nothing at the end. Raises ``Broken``. Gives way: a client
-        that sends and sends is not the only one."""
-        waits = self._waits
-        data = await self._ready(partial(self.socket.recv, most), wait_readable)
-        if waits == self._waits:
+        that sends and sends is not the only one.
+
+        The kernel is asked before OpenSSL: who answers the last request has no next one yet, and a
+        read in vain costs a system call and an exception."""
+        if self._decrypted():
             await trio.lowlevel.checkpoint()
-        return data
+        else:
+            await wait_readable(self.socket)
+        return await self._ready(partial(self.socket.recv, most), wait_readable)
 
     def send_now(self, data: memoryview) -> int:
         """As many of the bytes as the kernel takes at once are its own. Raises ``Broken``."""
@@ -112,5 +117,4 @@ class Stream:
                     needs = wait_readable if reads else wait_writable
             except OSError as error:
                 raise Broken from error
-            self._waits += 1
             await needs(self.socket)

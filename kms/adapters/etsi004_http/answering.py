@@ -10,7 +10,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from http import HTTPStatus
 
-import msgspec.json
+import msgspec
 
 from kms.adapters.edge import Answer
 from kms.adapters.etsi004_http.strict import Malformed, shown
@@ -25,6 +25,24 @@ OCTETS = "application/octet-stream"
 _RETRY_OVERLOADED_S = 1
 # A person, or the service manager, has to unseal.
 _RETRY_SEALED_S = 30
+_ENCODER = msgspec.json.Encoder()
+
+
+class _Metadata(msgspec.Struct, frozen=True):
+    """As table 2 names its members."""
+
+    size: int = msgspec.field(name="Metadata_size")
+    buffer: str = msgspec.field(name="Metadata_buffer")
+
+
+class _Key(msgspec.Struct, frozen=True):
+    """GET_KEY's outputs: an application asks for little else, so they are not a table."""
+
+    status: int
+    message: str
+    index: int
+    metadata: _Metadata = msgspec.field(name="Metadata")
+    buffer: memoryview | msgspec.UnsetType = msgspec.field(name="Key_buffer")
 
 
 def opened(reply: OpenReply) -> Answer:
@@ -49,22 +67,20 @@ def key(reply: KeyReply, wanted: str) -> Answer:
 
 def _in_json(reply: KeyReply) -> Answer:
     """Index, Key_buffer, Metadata, status."""
-    members: dict[str, object] = {
-        "status": int(reply.status),
-        "message": reply.message,
-        "index": reply.index,
-        "Metadata": {
-            "Metadata_size": reply.metadata_size,
-            "Metadata_buffer": reply.metadata.decode("utf-8"),
-        },
-    }
-    if reply.key is None:
-        return answer(HTTPStatus.OK, members)
-    try:
+    key = reply.key
+    found = _Key(
+        status=int(reply.status),
+        message=reply.message,
+        index=reply.index,
+        metadata=_Metadata(size=reply.metadata_size, buffer=reply.metadata.decode("utf-8")),
         # msgspec writes a buffer as base64, straight into the answer.
-        return answer(HTTPStatus.OK, {**members, "Key_buffer": reply.key.expose()})
+        buffer=msgspec.UNSET if key is None else key.expose(),
+    )
+    try:
+        return _response(HTTPStatus.OK, _ENCODER.encode(found), JSON, {})
     finally:
-        reply.key.wipe()
+        if key is not None:
+            key.wipe()
 
 
 def _in_octets(reply: KeyReply, key: Secret) -> Answer:

@@ -143,11 +143,12 @@ class SQLiteStore:
         )
 
     def at_hand(self, material: MaterialId, offset: int, length: int) -> Secret | None:
-        """As ``Storage.at_hand``: chunks that were just designated or read."""
+        """As ``Storage.at_hand``: chunks just designated, and neighbours of those read."""
         return self._fresh.read(material, offset, length)
 
     async def read(self, material: MaterialId, offset: int, length: int) -> Secret:
-        """As ``Storage.read``; from memory if the chunk was just designated or read."""
+        """As ``Storage.read``; from memory if the chunk was just designated, or others of its unit
+        were read."""
         await trio.lowlevel.checkpoint()
         found = self.at_hand(material, offset, length)
         if found is not None:
@@ -155,6 +156,9 @@ class SQLiteStore:
 
         def work() -> tuple[Secret, list[Opened], int]:
             units, unit_bytes = self._engine.read(material, offset, length)
+            if len(units) == 1 and len(units[0].bits) == length:
+                # Nothing else is in the unit: its buffer is the answer, and nobody asks again.
+                return Secret.adopt(units[0].bits), [], unit_bytes
             return _joined(units, offset, length), units, unit_bytes
 
         def settle(result: outcome.Outcome[tuple[Secret, list[Opened], int]]) -> None:
