@@ -27,7 +27,7 @@ from kms.domain.outbox import Outbox
 from kms.domain.outgoing import Outgoing
 from kms.domain.pad import Pad
 from kms.domain.records import BlockRecord, BlockState, LinkRecord, LinkState, PadRecord, Way
-from kms.domain.secret import Secret
+from kms.domain.secret import Secret, zero
 from kms.domain.session import Phase
 from kms.domain.upkeep import Upkeep
 from kms.domain.wire import (
@@ -37,6 +37,7 @@ from kms.domain.wire import (
     Burnt,
     Designate,
     Differ,
+    Entrust,
     Grant,
     Message,
     Offer,
@@ -205,6 +206,13 @@ class Link:
         self.outgoing.flush(self.greeting.session, out)
         return self.outgoing.draw(message, length, self.greeting.session, out)
 
+    def entrust(self, message: Entrust, out: Outbox) -> bool:
+        if not self.up or self.alarmed:
+            return False
+        self.stirred = True
+        self.outgoing.flush(self.greeting.session, out)
+        return self.outgoing.entrust(message, self.greeting.session, out)
+
     # ---- session ------------------------------------------------------------------------
 
     def connected(self, session: int, out: Outbox) -> None:
@@ -260,7 +268,11 @@ class Link:
             raise _broken("a frame outside the granted, unused pad")
         context = frame.context(self.link, self.memory.secret_id, reader.direction)
         try:
-            return wire.decode(frame.unseal(context, header, data, pad))
+            secret = frame.unseal(context, header, data, pad)
+            try:
+                return wire.decode(secret)
+            finally:
+                zero(secret)
         except frame.Forged:
             self.forgeries += 1
             self._forged += 1

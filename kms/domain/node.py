@@ -41,6 +41,7 @@ from kms.domain.names import KSID, DeviceId, LinkId, NodeId, SecretId, link_id
 from kms.domain.outbox import Outbox
 from kms.domain.records import (
     BlockRecord,
+    BundleRecord,
     KeyRunRecord,
     LinkRecord,
     LinkState,
@@ -78,8 +79,9 @@ class Node:
         self._ticked_ms = 0
         self.standing: standing.Gate | None = None
         """who answers while the node stands (docs/operations.md); None when it does not"""
-        runs = [each for each in kept if isinstance(each, StreamRecord | KeyRunRecord)]
-        self.streams = Streams(node, runs, self.links)
+        streams = StreamRecord | KeyRunRecord | BundleRecord
+        found = [each for each in kept if isinstance(each, streams)]
+        self.streams = Streams(node, found, self.links)
         of_link: dict[LinkId, list[LinkRecord | PadRecord | BlockRecord]] = {}
         for record in kept:
             if isinstance(record, LinkRecord | PadRecord | BlockRecord):
@@ -256,6 +258,7 @@ class Node:
             else:
                 link.memory.restored = way
                 link.memory.save(out)
+        self.streams.disown(RESTORED, out)
         self._begin(out)
         if gate.network is not None:
             self.streams.network(gate.network, out)

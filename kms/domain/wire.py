@@ -231,7 +231,52 @@ class Designate(Struct, array_like=True, frozen=True, tag=20, forbid_unknown_fie
     back"""
 
 
-StreamMessage = Announce | AnnouncePair | Lapsed | Verdict | Mark | Marked | Designate
+class Entrust(Struct, array_like=True, frozen=True, tag=32, forbid_unknown_fields=True):
+    """Keys of one bundle, for these applications at the receiver; a bundle comes in order, all of
+    it in one session. Answered by ``Entrusted`` or ``Declined``. Never printed with its keys."""
+
+    name: UUIDBytes
+    master: SAEText
+    slaves: Annotated[
+        list[SAEText], Meta(min_length=1, max_length=limits.ADDITIONAL_SLAVES_MAX + 1)
+    ]
+    count: Count
+    """of the whole bundle"""
+    key_bytes: Count
+    first: Count
+    """of the keys in this message"""
+    keys: Annotated[bytearray, Meta(min_length=1, max_length=limits.ENTRUST_BYTES_MAX)]
+    """one after the other"""
+
+    def __repr__(self) -> str:
+        return f"Entrust({self.name.hex()}, {self.first} of {self.count}, {len(self.keys)} B)"
+
+
+class Entrusted(Struct, array_like=True, frozen=True, tag=33, forbid_unknown_fields=True):
+    """The sender holds the whole bundle, durably."""
+
+    name: UUIDBytes
+
+
+class Declined(Struct, array_like=True, frozen=True, tag=34, forbid_unknown_fields=True):
+    """The sender does not take the bundle, and holds nothing of it."""
+
+    name: UUIDBytes
+    reason: Text
+
+
+class Withdraw(Struct, array_like=True, frozen=True, tag=35, forbid_unknown_fields=True):
+    """Nobody was given a key of the sender's bundle, and nobody will be."""
+
+    name: UUIDBytes
+
+
+BundleMessage = Entrust | Entrusted | Declined | Withdraw
+"""What is said about keys for several nodes."""
+
+StreamMessage = (
+    Announce | AnnouncePair | Lapsed | Verdict | Mark | Marked | Designate | BundleMessage
+)
 """What the two ends' streams say to each other."""
 
 Message = (
@@ -250,6 +295,10 @@ Message = (
     | Mark
     | Marked
     | Designate
+    | Entrust
+    | Entrusted
+    | Declined
+    | Withdraw
 )
 _Messages = Annotated[list[Message], Meta(max_length=limits.MESSAGES_PER_FRAME_MAX)]
 
@@ -271,6 +320,16 @@ def encode(messages: list[Message]) -> bytes:
 def encode_one(message: Message) -> bytes:
     """One message, to be ``joined`` with others."""
     return _encoder.encode(message)
+
+
+def encode_entrust(message: Entrust) -> bytearray:
+    """The secret part with this one message; whoever asks for it wipes it."""
+    # A buffer that need not grow leaves no copy behind.
+    size = len(message.keys) + limits.ENTRUST_OVERHEAD_BYTES
+    buffer = bytearray(size)
+    _encoder.encode_into([message], buffer)
+    assert len(buffer) <= size, "what a message says beside its keys is bounded"
+    return buffer
 
 
 def joined(encoded: list[bytes]) -> bytes:
