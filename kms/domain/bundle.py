@@ -23,6 +23,9 @@ Range = tuple[int, int]
 """(first, count) of keys"""
 
 
+_ALWAYS = 1 << 62
+
+
 class BundleEvent(Enum):
     """What moves a bundle from one state to the next."""
 
@@ -47,7 +50,7 @@ class Bundle:
     def __init__(self, record: BundleRecord) -> None:
         """Restart is the same constructor: the bundle as it was saved."""
         self.record = record
-        self.expires_mono_ms: int | None = None
+        self.expires_mono_ms = _ALWAYS
         """the same instant as the record's by the other clock, once that is known"""
         self.going: deque[tuple[int, list[Range]]] = deque()
         """what everybody here has, and from when on (monotonic) it may be wiped"""
@@ -77,10 +80,7 @@ class Bundle:
 
     def expired(self, now: Moment) -> bool:
         """The earlier of the two clocks counts."""
-        mono_ms = self.expires_mono_ms
-        return self.record.expires_ms <= now.wall_ms or (
-            mono_ms is not None and mono_ms <= now.mono_ms
-        )
+        return self.record.expires_ms <= now.wall_ms or self.expires_mono_ms <= now.mono_ms
 
     def material(self, first: int) -> MaterialId:
         """Where the keys from ``first`` on lie, which begins a part."""

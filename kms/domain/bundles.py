@@ -40,9 +40,6 @@ class Bundles:
         for record in sorted(records, key=lambda each: each.expires_ms):
             self._index(Bundle(record))
 
-    def __len__(self) -> int:
-        return len(self.by_name)
-
     def named(self, prefix: bytes) -> Bundle | None:
         """The bundle whose key IDs begin with ``prefix``; it may be over."""
         return self._named.get(prefix)
@@ -140,19 +137,20 @@ class Bundles:
         cut = []
         for bundle in list(self.by_name.values()):
             record = bundle.record
+            if self.by_name.get(bundle.name) is not bundle:
+                continue  # Forgotten for one that has ended just now.
             bundle.expires_mono_ms = out.now.mono_ms + max(0, record.expires_ms - out.now.wall_ms)
             if record.state is BundleState.ENDED:
                 if record.filled:
                     self._wipe(bundle, [(0, record.filled)], out)
                     self._clear(bundle, out)
+            elif record.state is BundleState.FILLING:
+                self.end(bundle, "a restart cut it off", out)
+                cut.append(bundle)
             else:
-                if record.state is BundleState.FILLING:
-                    self.end(bundle, "a restart cut it off", out)
-                    cut.append(bundle)
-                else:
-                    self._wipe(bundle, bundle.go(), out)
-                    if bundle.all_gone:
-                        self._over(bundle, "delivered", out)
+                self._wipe(bundle, bundle.go(), out)
+                if bundle.all_gone:
+                    self._over(bundle, "delivered", out)
             self._set_timer(bundle)
         return cut
 
@@ -179,10 +177,9 @@ class Bundles:
         self._set_timer(bundle)
 
     def _over(self, bundle: Bundle, reason: str, out: Outbox) -> None:
-        if bundle.record.state is not BundleState.ENDED:
-            self._cost(bundle, -1)
-            bundle.move(BundleEvent.END, reason)
-            self._ended[bundle.name] = None
+        bundle.move(BundleEvent.END, reason)
+        self._cost(bundle, -1)
+        self._ended[bundle.name] = None
         if bundle.going:
             out.save(bundle.record)
         else:
@@ -204,9 +201,11 @@ class Bundles:
                 out.add(WipeMaterial(material=span.material, offset=offset, length=length))
 
     def _set_timer(self, bundle: Bundle) -> None:
+        if self.by_name.get(bundle.name) is not bundle:
+            return
         if bundle.going:
             self._due.set(bundle, bundle.going[0][0])
-        elif bundle.expires_mono_ms is not None:
+        else:
             self._due.set(bundle, bundle.expires_mono_ms, bundle.record.expires_ms)
 
     def _index(self, bundle: Bundle) -> None:

@@ -124,14 +124,12 @@ class Entrusting:
 
     def _fill(self, link: LinkId, most: int, out: Outbox) -> int:
         """How many parts went."""
-        line, channel, gone = self._lines[link], self._register.channels.get(link), 0
+        line, channel, gone = self._lines[link], self._register.channels[link], 0
         while line and gone < most:
             flight = line[0]
             if self._flights.get(flight.bundle.name) is not flight:
                 line.popleft()
                 continue
-            if channel is None or not channel.up:
-                break
             count = _turn(flight, link)
             need = count * flight.request.key_bytes + limits.ENTRUST_OVERHEAD_BYTES
             if channel.drawable() < need:

@@ -12,9 +12,11 @@ from kms.domain.events import Asked, BlockArrived, HungUp
 from kms.domain.keyids import ID_BYTES
 from kms.domain.keyrequests import DecKeys, EncKeys, KeysReply, Outcome
 from kms.domain.names import KSID, BlockId, DeviceId, NodeId, SAEId, link_id
+from kms.domain.outbox import Outbox
 from kms.domain.records import BundleRecord, BundleState
 from kms.domain.requests import Request, bytes_wanted
 from kms.domain.secret import Secret
+from kms.domain.wire import Entrust
 from tests.world import ALICE, BOB, World, block_bits
 
 CAROL = NodeId("carol")
@@ -29,15 +31,14 @@ NOT_FOUND = "one or more keys specified are not found on KME"
 class Party(World):
     """``World`` with its links up and some blocks agreed on."""
 
-    def __init__(self, *, blocks: int = 4, connected: bool = True) -> None:
-        super().__init__(ALICE, BOB, CAROL)
+    def __init__(self, *, blocks: int = 4, watched: bool = False) -> None:
+        super().__init__(ALICE, BOB, CAROL, watched=watched)
         self.settle()
         self.allow(HOMES)
         self._blocks = 0
         for number, (one, other) in enumerate(((ALICE, BOB), (ALICE, CAROL), (BOB, CAROL)), 1):
             self.give_secret(one, other, number=number)
-            if connected:
-                self.connect(one, other)
+            self.connect(one, other)
         for _ in range(blocks):
             self.refill(BOB)
             self.refill(CAROL)
@@ -129,6 +130,25 @@ class Party(World):
     def hang_up(self, number: int, name: NodeId = ALICE) -> None:
         self.sites[name].inbox.append(HungUp(request_id=number))
         self.settle()
+
+    def enc_first_part(self, *slaves: SAEId) -> int:
+        """The number of a request of which ben's node has heard the first part of two."""
+        self.only_parts(1)
+        number = self.enc(*slaves, count=600)
+        self.settle()
+        (record,) = self.bundles(BOB)
+        assert (BundleState.FILLING, 512) == (record.state, record.filled)
+        return number
+
+    def only_parts(self, count: int) -> None:
+        """So many parts go to bob's node, and no more."""
+        link = self.sites[ALICE].node.links[AB]
+        entrust, left = link.entrust, iter(range(count))
+
+        def some(message: Entrust, out: Outbox) -> bool:
+            return next(left, None) is not None and entrust(message, out)
+
+        link.entrust = some  # type: ignore[method-assign]
 
     # ---- what is there ------------------------------------------------------------------------
 

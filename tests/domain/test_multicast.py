@@ -244,7 +244,7 @@ def test_a_node_that_knows_another_directory_declines_and_says_why() -> None:
     assert ([BundleState.ENDED], []) == (party.states(BOB), party.states(CAROL))
 
 
-# ---- what cannot be met ---------------------------------------------------------------------------
+# ---- what cannot be met --------------------------------------------------------------------------
 
 MANY = tuple(SAEId(f"sae:s{number}.bob") for number in range(limits.ADDITIONAL_SLAVES_MAX + 2))
 
