@@ -20,22 +20,20 @@ import attrs
 from kms.domain import limits
 from kms.domain.bundle import Bundle
 from kms.domain.effects import Answer
-from kms.domain.errors import BadName, PeerFault
+from kms.domain.errors import PeerFault
 from kms.domain.events import Asked
 from kms.domain.handout import HandOut
 from kms.domain.keyids import key_ids
 from kms.domain.keyrequests import EncKeys, KeysReply, Outcome
-from kms.domain.names import KSID, LinkId, SAEId, link_id
+from kms.domain.names import KSID, LinkId, SAEId
 from kms.domain.outbox import Outbox
 from kms.domain.records import BundleRecord, BundleState
 from kms.domain.register import Register
 from kms.domain.secret import Secret, zero
+from kms.domain.slaves import Ways, pay, ways_to
 from kms.domain.supply import Supply
-from kms.domain.unserved import Unserved, bad_request, forbidden, unavailable
+from kms.domain.unserved import Unserved, bad_request, unavailable
 from kms.domain.wire import Entrust, Withdraw
-
-_Ways = dict[LinkId | None, list[SAEId]]
-"""who lives behind which link; None: here"""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -47,7 +45,7 @@ class Flight:
     request: EncKeys
     bundle: Bundle
     keys: Secret
-    ways: _Ways
+    ways: Ways
     deadline_ms: int
     sent: dict[LinkId, int]
     """keys, by link"""
@@ -74,9 +72,9 @@ class Entrusting:
         """The request is answered, now or within ``KEYS_TIMEOUT_MS``. Raises ``Unserved``; nothing
         is consumed then. The keys that came with it are this call's to wipe."""
         try:
-            ways = self._ways(event.caller, request)
+            ways = ways_to(self._register, event.caller, request)
             self._check(event, request, ways)
-            self._pay(event.caller, request, out)
+            pay(self._register, event.caller, request, out.now.mono_ms)
         except Unserved:
             if event.drawn is not None:
                 event.drawn.wipe()
@@ -204,32 +202,7 @@ class Entrusting:
 
     # ---- inside -----------------------------------------------------------------------------
 
-    def _ways(self, caller: SAEId, request: EncKeys) -> _Ways:
-        """Where the slaves live. Raises ``Unserved``."""
-        slaves, register = (request.slave, *request.additional_slaves), self._register
-        if len(slaves) > limits.ADDITIONAL_SLAVES_MAX + 1:
-            raise bad_request(f"at most {limits.ADDITIONAL_SLAVES_MAX} additional slaves")
-        if len({caller, *slaves}) <= len(slaves):
-            raise bad_request("an additional slave SAE is the caller, or is named twice")
-        ways: _Ways = {}
-        for slave in slaves:
-            if register.policy.rule_for(caller, slave, register.node) is None:
-                raise forbidden("policy does not let these applications share keys")
-            node = register.directory.get(slave)
-            if node is None:
-                raise bad_request(f"it is not known where {slave} lives: check its ID")
-            try:
-                link = link_id(register.node, node)
-            except BadName:
-                ways.setdefault(None, []).append(slave)
-                continue
-            if link not in register.channels:
-                message = f"{slave} lives at {node}, which is no neighbour: no key is relayed yet"
-                raise bad_request(message)
-            ways.setdefault(link, []).append(slave)
-        return ways
-
-    def _check(self, event: Asked, request: EncKeys, ways: _Ways) -> None:
+    def _check(self, event: Asked, request: EncKeys, ways: Ways) -> None:
         register, size = self._register, request.number * request.key_bytes
         if not 1 <= request.key_bytes <= limits.KEY_BYTES_MAX:
             raise bad_request(f"a key for several slaves has 1 to {limits.KEY_BYTES_MAX} octets")
@@ -258,23 +231,7 @@ class Entrusting:
         if register.names_keys(event.fresh) or register.knows(event.fresh):
             raise unavailable("the name of the new keys is taken: try again")
 
-    def _pay(self, caller: SAEId, request: EncKeys, out: Outbox) -> None:
-        """The rate that policy allows the master and each slave is used for these keys."""
-        register, size = self._register, request.number * request.key_bytes
-        caps, now_ms = register.caps, out.now.mono_ms
-        rules = {
-            slave: register.policy.rule_for(caller, slave, register.node)
-            for slave in (request.slave, *request.additional_slaves)
-        }
-        for slave, rule in rules.items():
-            assert rule is not None, "checked"
-            if not caps.lets(rule, caller, slave, size, now_ms):
-                raise unavailable(f"try again later: policy permits {rule.max_bps} bit/s")
-        for slave, rule in rules.items():
-            assert rule is not None, "checked"
-            caps.made(rule, caller, slave, size, now_ms)
-
-    def _begin(self, event: Asked, request: EncKeys, ways: _Ways, out: Outbox) -> Flight:
+    def _begin(self, event: Asked, request: EncKeys, ways: Ways, out: Outbox) -> Flight:
         """The keys are durable here with this batch."""
         assert event.fresh is not None, "checked"
         assert event.drawn is not None, "checked"
@@ -336,7 +293,7 @@ class Entrusting:
     def _trouble(self, flight: Flight) -> str:
         """What forbids it by now."""
         try:
-            if self._ways(flight.caller, flight.request) != flight.ways:
+            if ways_to(self._register, flight.caller, flight.request) != flight.ways:
                 return "a slave SAE has moved: try again"
         except Unserved as why:
             return why.message

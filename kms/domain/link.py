@@ -27,7 +27,7 @@ from kms.domain.outbox import Outbox
 from kms.domain.outgoing import Outgoing
 from kms.domain.pad import Pad
 from kms.domain.records import BlockRecord, BlockState, LinkRecord, LinkState, PadRecord, Way
-from kms.domain.secret import Secret, zero
+from kms.domain.secret import Secret
 from kms.domain.session import Phase
 from kms.domain.upkeep import Upkeep
 from kms.domain.wire import (
@@ -207,11 +207,9 @@ class Link:
         return self.outgoing.draw(message, length, self.greeting.session, out)
 
     def entrust(self, message: Entrust, out: Outbox) -> bool:
-        if not self.up or self.alarmed:
-            return False
         self.stirred = True
-        self.outgoing.flush(self.greeting.session, out)
-        return self.outgoing.entrust(message, self.greeting.session, out)
+        may = self.up and not self.alarmed
+        return may and self.outgoing.entrust(message, self.greeting.session, out)
 
     # ---- session ------------------------------------------------------------------------
 
@@ -268,11 +266,7 @@ class Link:
             raise _broken("a frame outside the granted, unused pad")
         context = frame.context(self.link, self.memory.secret_id, reader.direction)
         try:
-            secret = frame.unseal(context, header, data, pad)
-            try:
-                return wire.decode(secret)
-            finally:
-                zero(secret)
+            return wire.decode_wiping(frame.unseal(context, header, data, pad))
         except frame.Forged:
             self.forgeries += 1
             self._forged += 1
@@ -335,12 +329,8 @@ class Link:
 
     def asked_for(self, event: MaterialOpened) -> bool:
         """Whether this link had asked for these bytes."""
-        writer, reader = self.memory.pads
-        return (
-            writer.asked_for(event.material, event.offset)
-            or reader.asked_for(event.material, event.offset)
-            or self.intake.asked_for(event)
-        )
+        of_pads = any(pad.asked_for(event.material, event.offset) for pad in self.memory.pads)
+        return of_pads or self.intake.asked_for(event)
 
     def material_opened(self, event: MaterialOpened, out: Outbox) -> None:
         """What the link asked for goes where it belongs."""

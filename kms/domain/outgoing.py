@@ -88,7 +88,9 @@ class Outgoing:
         return self._seal([wire.encode_one(message)], length, session, out)
 
     def entrust(self, message: Entrust, session: int, out: Outbox) -> bool:
-        """Whether a frame with ``message`` is in ``out``: if the window and the reserve allow."""
+        """Whether a frame with ``message`` is in ``out``, behind what was queued: if the window and
+        the reserve allow."""
+        self.flush(session, out)
         if self.drawable() < len(message.keys) + limits.ENTRUST_OVERHEAD_BYTES:
             return False
         secret = wire.encode_entrust(message)

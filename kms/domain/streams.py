@@ -148,6 +148,8 @@ class Streams:
                 if whose.ksid in register.streams:
                     self._reading.serve(whose, out)
         register.forget_tombstones(out)
+        self._entrusting.tick(out)
+        register.bundles.tick(out)
         self._watch.look(out)
         register.flush(out)
 

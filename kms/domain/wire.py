@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 
 from kms.domain import limits
 from kms.domain.errors import PeerFault
+from kms.domain.secret import zero
 
 PROTOCOLS: Final = ("kms/1",)
 """Protocol versions this node speaks, best first."""
@@ -347,6 +348,14 @@ def decode(data: bytes | bytearray | memoryview) -> list[Message]:
         return _messages.decode(data)
     except _UNREADABLE as error:
         raise _broken(error) from None
+
+
+def decode_wiping(data: bytearray) -> list[Message]:
+    """The same; ``data``, in which keys may be, is zero afterwards."""
+    try:
+        return decode(data)
+    finally:
+        zero(data)
 
 
 def encode_opening(message: Opening) -> bytes:

@@ -7,7 +7,7 @@ from kms.domain import limits
 from kms.domain.effects import Refuse
 from kms.domain.keyrequests import KeysReply, Outcome
 from kms.domain.names import NodeId, SAEId
-from kms.domain.policy import Rule
+from kms.domain.policy import Rule, Share
 from kms.domain.records import BundleState
 from tests.domain.multicast_play import (
     ANA,
@@ -294,3 +294,30 @@ def test_a_link_that_is_down_or_has_no_key_left_is_said_at_once() -> None:
 
     assert (UNAVAILABLE, "alice~bob has not enough key left") == party.refusal(poor)
     assert (UNAVAILABLE, "try again: alice~carol is down") == party.refusal(down)
+
+
+@pytest.mark.parametrize("per", list(Share))
+def test_the_rate_that_policy_permits_holds_for_keys_for_several_slaves_too(per: Share) -> None:
+    party = Party()
+    rules = (Rule(one=ANN, other="sae:*", max_bps=8 * 96, per=per), Rule(one=ANA, other="sae:*"))
+    party.allow(HOMES, *rules)
+    count = 1 if per is Share.RULE else 3
+    party.got(BEN, CAT, count=count)
+    number = party.enc(BEN, CAT, count=3)
+
+    assert (
+        UNAVAILABLE,
+        "try again later: policy permits 768 bit/s",
+    ) == party.refusal(number)
+    assert isinstance(party.reply(party.enc(BEN, CAT, master=ANA)), KeysReply | None)
+
+    party.pass_time(3000)
+
+    assert GOOD is party.got(BEN, CAT, count=count).outcome
+
+    party.allow(HOMES, Rule(one=ANN, other="sae:*", max_bps=16 * 96, per=per))
+    slow = party.enc(BEN, CAT, count=2 * count)
+    party.pass_time(3000)
+
+    assert UNAVAILABLE is party.refusal(slow)[0]
+    assert GOOD is party.got(BEN, CAT, count=2 * count).outcome
