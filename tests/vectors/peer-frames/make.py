@@ -47,6 +47,12 @@ def messages() -> dict[str, wire.Message | wire.Opening]:
         "verdict": wire.Verdict(KSID.bytes, 0, "", False),
         "mark": wire.Mark(KSID.bytes, 8, True, False, 1, 1 << 28),
         "marked": wire.Marked(),
+        "entrust": wire.Entrust(
+            KSID.bytes, "sae:ann", ["sae:ben", "sae:bea"], 3, 32, 1, bytearray(counting(64))
+        ),
+        "entrusted": wire.Entrusted(KSID.bytes),
+        "declined": wire.Declined(KSID.bytes, "the applications do not live at these nodes"),
+        "withdraw": wire.Withdraw(KSID.bytes),
         "designate": wire.Designate(KSID.bytes, 8, 4, 32, 1 << 28),
     }
 
