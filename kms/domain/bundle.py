@@ -13,10 +13,10 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from kms.domain.keyruns import Span
 from kms.domain.moment import Moment
 from kms.domain.names import KSID, MaterialId, SAEId
 from kms.domain.records import BundleRecord, BundleState
+from kms.domain.run import Span
 
 _Flags = NDArray[np.bool_]
 Range = tuple[int, int]

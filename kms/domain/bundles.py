@@ -15,11 +15,11 @@ from kms.domain.bundle import Bundle, BundleEvent, Range
 from kms.domain.due import Due
 from kms.domain.effects import StoreMaterial, WipeMaterial
 from kms.domain.keyids import prefix_of
-from kms.domain.keyruns import Span
 from kms.domain.moment import Moment
 from kms.domain.names import KSID, LinkId, SAEId
 from kms.domain.outbox import Outbox
 from kms.domain.records import BundleRecord, BundleState
+from kms.domain.run import Span
 from kms.domain.secret import Secret
 
 _Whose = tuple[str, str]
