@@ -10,10 +10,12 @@ raw, as the array that MessagePack makes of a message.
 from collections.abc import Iterator
 from random import Random
 from typing import Any, get_args
+from uuid import UUID
 
 import msgspec
 from msgspec.inspect import (
     BoolType,
+    ByteArrayType,
     BytesType,
     IntType,
     ListType,
@@ -127,6 +129,15 @@ def known_values(siege: Siege) -> dict[str, list[Any]]:
         "wanted": [1, 100],
         "chunk_bytes": [32, 31, 1],
         "length": [4096, 16384, 32],
+        "name": [
+            *(each.bytes for each in streams.bundles.by_name),
+            UUID(int=0x4000 << 64 | 0x8000 << 48).bytes,
+            *ksids,
+        ],
+        "master": ["sae:ben", "sae:ann", "sae:cat", "no name"],
+        "slaves": [["sae:ann"], ["sae:ben"], ["sae:cat", "sae:nobody"], ["sae:ann", "sae:ann"]],
+        "key_bytes": [32, 31, 1],
+        "keys": [bytes(32), bytes(64), bytes(31)],
         "local": ["sae:ann", "sae:ben", "sae:cat", "sae:nobody", "no name"],
         "remote": ["sae:ben", "sae:ann", "sae:cat"],
         "qos": [[32, 0, 0, 0, 0, 5000, 60], [0] * 7, [32, 0, 2**32 - 1, 0, 0, 5000, 60]],
@@ -156,7 +167,7 @@ def _plain(kind: Type, name: str, known: dict[str, list[Any]]) -> Any:
     match kind:
         case IntType():
             return kind.ge or 0
-        case BytesType():
+        case BytesType() | ByteArrayType():
             return bytes(kind.min_length or 0)
         case StrType():
             return "x" * (kind.min_length or 0)
@@ -178,8 +189,8 @@ def _extremes(kind: Type, known: dict[str, list[Any]]) -> Iterator[Any]:
         case IntType():
             top = kind.lt or _INT_MAX
             yield from (kind.ge or 0, top - 1, top, 2**32 - 1, 2**32, 2**53, -(2**63))
-        case BytesType() | StrType():
-            unit: Any = b"\0" if isinstance(kind, BytesType) else "\0"
+        case BytesType() | ByteArrayType() | StrType():
+            unit: Any = "\0" if isinstance(kind, StrType) else b"\0"
             shortest, longest = kind.min_length or 0, kind.max_length or 0
             for length in {0, max(0, shortest - 1), shortest, longest, longest + 1, 60_000}:
                 yield unit * length

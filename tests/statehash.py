@@ -14,6 +14,8 @@ from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Final
 from uuid import UUID
 
+import numpy as np
+
 from kms.domain.node import Node
 from kms.domain.secret import Secret
 
@@ -109,6 +111,8 @@ class _Walk:
             yield path, hashlib.sha256(value.expose()).hexdigest()
         elif isinstance(value, bytearray | memoryview):
             yield path, hashlib.sha256(value).hexdigest()
+        elif isinstance(value, np.ndarray):
+            yield path, hashlib.sha256(value.tobytes()).hexdigest()
         elif isinstance(value, _CODE):
             yield path, value.__qualname__
         elif id(value) in self._seen:

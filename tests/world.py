@@ -18,6 +18,7 @@ from kms.domain.effects import (
     Audit,
     BlockStored,
     DeliverKey,
+    DeliverKeys,
     Disconnect,
     Effect,
     Note,
@@ -40,6 +41,7 @@ from kms.domain.events import (
     Tick,
 )
 from kms.domain.frame import HEADER_BYTES, Kind, read_header
+from kms.domain.keyrequests import KeysReply, Outcome
 from kms.domain.linkmemory import LinkSettings
 from kms.domain.moment import Moment
 from kms.domain.names import (
@@ -308,6 +310,13 @@ class World:
                 site.answers[effect.request_id] = effect
                 if bits is not None:
                     site.keys[effect.request_id] = (effect.index, bytes(bits.expose()))
+            case DeliverKeys(stretches=stretches):
+                found = [site.disk.read(s.material, s.offset, s.length) for s in stretches]
+                whole = b"".join(bytes(bits.expose()) for bits in found if bits is not None)
+                assert sum(s.length for s in stretches) == len(whole), "what is given is readable"
+                site.answers[effect.request_id] = KeysReply(
+                    outcome=Outcome.DELIVERED, key_ids=effect.key_ids, keys=Secret(whole)
+                )
             case Alarm():
                 site.alarms.append((effect.kind, effect.detail))
             case Audit():

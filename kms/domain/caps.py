@@ -108,18 +108,40 @@ class Caps:
         cap = self._caps.get(_shared(rule, opener, peer))
         return max(0, rule.max_bps - (cap.promised_bps if cap else 0))
 
-    def put(self, record: StreamRecord, rule: Rule | None, now_ms: int) -> None:
-        """The stream, opened here, is under what ``rule`` says now."""
-        if rule is None or rule.max_bps is None or not record.designates:
-            self.drop(record.ksid)
-            return
-        key = _shared(rule, record.local, record.remote) or ("stream", record.ksid)
+    def lets(self, rule: Rule, master: SAEId, slave: SAEId, length_bytes: int, now_ms: int) -> bool:
+        """Whether so much key may be made for the two now, outside a stream."""
+        cap = self._outside(rule, master, slave, now_ms)
+        return cap is None or cap.allowed(length_bytes, now_ms) > 0
+
+    def made(self, rule: Rule, master: SAEId, slave: SAEId, length_bytes: int, now_ms: int) -> None:
+        """So much key was made for the two, outside a stream."""
+        cap = self._outside(rule, master, slave, now_ms)
+        if cap is not None:
+            cap.made(length_bytes)
+
+    def _outside(self, rule: Rule, master: SAEId, slave: SAEId, now_ms: int) -> Cap | None:
+        """What is in no stream has the cap of its pair, where each stream has its own."""
+        if rule.max_bps is None:
+            return None
+        return self._cap(_shared(rule, master, slave) or ("bundles", master, slave), rule, now_ms)
+
+    def _cap(self, key: _Key, rule: Rule, now_ms: int) -> Cap:
+        assert rule.max_bps is not None, "who has no bound has no cap"
         cap = self._caps.get(key)
         if cap is None:
             self._forget_idle(now_ms)
             cap = self._caps[key] = Cap(rule.max_bps)
         elif cap.bps != rule.max_bps:
             cap.changes(rule.max_bps, now_ms)
+        return cap
+
+    def put(self, record: StreamRecord, rule: Rule | None, now_ms: int) -> None:
+        """The stream, opened here, is under what ``rule`` says now."""
+        if rule is None or rule.max_bps is None or not record.designates:
+            self.drop(record.ksid)
+            return
+        key = _shared(rule, record.local, record.remote) or ("stream", record.ksid)
+        cap = self._cap(key, rule, now_ms)
         if self._of.get(record.ksid) is not cap:
             self.drop(record.ksid)
             self._of[record.ksid] = cap

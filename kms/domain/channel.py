@@ -5,7 +5,7 @@ from typing import Protocol
 from kms.domain.names import LinkId, NodeId
 from kms.domain.outbox import Outbox
 from kms.domain.secret import Secret
-from kms.domain.wire import Designate, Message
+from kms.domain.wire import Designate, Entrust, Message
 
 
 class Channel(Protocol):
@@ -64,6 +64,11 @@ class Channel(Protocol):
 
     def rate_bps(self) -> float:
         """Agreed key, bit/s, averaged over the last minute or so."""
+        ...
+
+    def entrust(self, message: Entrust, out: Outbox) -> bool:
+        """Whether the window holds a frame with this one message now: it is in ``out`` then, behind
+        everything that was queued. Never below the reserve."""
         ...
 
     def draw(self, message: Designate, length: int, out: Outbox) -> Secret | None:

@@ -9,17 +9,20 @@ made for another is another.
 from collections.abc import Iterator
 
 from kms.domain import limits
+from kms.domain.bundle import Bundle
 from kms.domain.close import Ending
 from kms.domain.events import Asked
 from kms.domain.handout import HandOut, first_of
 from kms.domain.keyids import ID_BYTES, grouped, stretches
 from kms.domain.keyrequests import DecKeys, Outcome
 from kms.domain.lifecycle import KeyState
+from kms.domain.names import SAEId
 from kms.domain.outbox import Outbox
+from kms.domain.records import BundleRecord
 from kms.domain.register import Register
 from kms.domain.run import Span, span_of
 from kms.domain.stream import Stream
-from kms.domain.unserved import Unserved, bad_request, unavailable
+from kms.domain.unserved import Unserved, bad_request, forbidden, unavailable
 
 NOT_FOUND = "one or more keys specified are not found on KME"
 """clause 6.4's words"""
@@ -37,34 +40,55 @@ class Claiming:
         """The request is answered. Raises ``Unserved``; nothing is consumed then."""
         _check(request)
         groups = list(self._entitled(event, request))
-        found: list[tuple[Stream, Span]] = []
-        for stream, ids in groups:
-            if stream is None or stream.record.remote != request.master:
+        found: list[tuple[Stream | Bundle, Span]] = []
+        for source, ids in groups:
+            if isinstance(source, Bundle) and source.record.master == request.master:
+                for first, count in stretches(source.name, ids):
+                    if source.expired(out.now) or not source.waits_for(event.caller, first, count):
+                        raise bad_request(NOT_FOUND)
+                    found += [(source, span) for span in source.spans(first, count)]
+            elif isinstance(source, Stream) and source.record.remote == request.master:
+                for first, count in stretches(source.ksid, ids):
+                    found += [(source, span) for span in self._spans(source, first, count, out)]
+            else:
                 raise bad_request(NOT_FOUND)
-            for first, count in stretches(stream.ksid, ids):
-                found += [(stream, span) for span in self._spans(stream, first, count, out)]
-        if len({stream.chunk_bytes for stream, _ in found}) > 1:
+        if len({source.chunk_bytes for source, _ in found}) > 1:
             raise bad_request("the keys have several sizes: ask for those of one size at a time")
-        for stream in dict.fromkeys(stream for stream, _ in found):
-            stopped = self._register.stopped(stream.record.link)
-            if stopped:
-                raise unavailable(f"no key is served: {stopped}")
-            spans = sorted((span for each, span in found if each is stream), key=first_of)
-            _check_spans(stream, spans)
+        for source in dict.fromkeys(source for source, _ in found):
+            record = source.record
+            for link in record.links if isinstance(record, BundleRecord) else (record.link,):
+                stopped = self._register.stopped(link)
+                if stopped:
+                    raise unavailable(f"no key is served: {stopped}")
+            spans = sorted((span for each, span in found if each is source), key=first_of)
+            holes = _holes(spans)
+            if isinstance(source, Stream):
+                _check_holes(source, spans[0].first, holes)
         self._hand_out.deliver(event.request_id, event.caller, request.key_ids, found, out)
 
-    def _entitled(self, event: Asked, request: DecKeys) -> Iterator[tuple[Stream | None, bytes]]:
-        """The stream of each group of IDs, None if there is none any more."""
+    def _entitled(
+        self, event: Asked, request: DecKeys
+    ) -> Iterator[tuple[Stream | Bundle | None, bytes]]:
+        """Where each group of IDs is from, None if that is not known any more."""
         for prefix, ids in grouped(request.key_ids):
-            # Keys that were entrusted to this node alone will be looked up here, behind the pairs.
             ksid = self._register.pairs.named(prefix)
             stream = self._register.streams.get(ksid) if ksid is not None else None
+            bundle = self._register.bundles.named(prefix)
+            named = True
             if stream is not None:
-                record = stream.record
-                if record.designates or record.local != event.caller:
-                    message = "one of the keys was not made for this application"
-                    raise Unserved(Outcome.NOT_ENTITLED, message)
-            yield stream, ids
+                named = not stream.record.designates and stream.record.local == event.caller
+            elif bundle is not None:
+                named = event.caller in bundle.record.slaves
+            if not named:
+                message = "one of the keys was not made for this application"
+                raise Unserved(Outcome.NOT_ENTITLED, message)
+            if bundle is not None and not self._may_share(event.caller, bundle):
+                raise forbidden("policy does not let these applications share keys")
+            yield stream or bundle, ids
+
+    def _may_share(self, caller: SAEId, bundle: Bundle) -> bool:
+        # The stream of a pair is closed when policy changes; here one slave may be left out.
+        return self._register.policy.may_share(bundle.record.master, caller)
 
     def _spans(self, stream: Stream, first: int, count: int, out: Outbox) -> Iterator[Span]:
         """All these keys, which wait to be delivered here."""
@@ -86,17 +110,21 @@ def _check(request: DecKeys) -> None:
         raise bad_request(f"a request names 1 to {limits.KEYS_PER_REQUEST_MAX} keys")
 
 
-def _check_spans(stream: Stream, spans: list[Span]) -> None:
-    """No key twice; and what is fetched here and there leaves holes, which are to be remembered one
-    by one. ``spans`` in order."""
+def _holes(spans: list[Span]) -> int:
+    """Stretches without a gap; no key is there twice. ``spans`` in order."""
     end, holes = -1, 0
     for span in spans:
         if span.first < end:
             raise bad_request("a key is named twice")
         holes += span.first != end
         end = span.first + span.count
-    lowest = stream.runs.next_ready(spans[0].first + 1)
-    if holes == 1 and lowest == spans[0].first:
+    return holes
+
+
+def _check_holes(stream: Stream, first: int, holes: int) -> None:
+    """What is fetched here and there leaves holes, which are to be remembered one by one."""
+    lowest = stream.runs.next_ready(first + 1)
+    if holes == 1 and lowest == first:
         return
     if stream.runs.crowded(2 * holes):
         raise unavailable("too many keys were left out: fetch the oldest ones first")

@@ -12,11 +12,12 @@ A stream that is closed, or has used its last index, is followed by another one.
 """
 
 from kms.domain import limits
+from kms.domain.bundle import Bundle
 from kms.domain.close import Ending
 from kms.domain.events import Asked
 from kms.domain.handout import HandOut
 from kms.domain.holds import SUSPENDED
-from kms.domain.keyids import key_ids, prefix_of
+from kms.domain.keyids import key_ids
 from kms.domain.keyrequests import EncKeys, KeysReply, Outcome
 from kms.domain.lifecycle import KeyState
 from kms.domain.names import LinkId
@@ -52,7 +53,6 @@ class Issuing:
         """The request is answered, now or within ``KEYS_TIMEOUT_MS``. ``link``: to the slave's
         node. Raises ``Unserved``; nothing is consumed then."""
         _check(request)
-        self._only_one_slave(request)
         stream = self._of_pair(event, request, link)
         stopped = self._register.stopped(link)
         if stopped:
@@ -96,18 +96,12 @@ class Issuing:
             return False
         self._register.unwait(waiting)
         named = b"".join(key_ids(stream.ksid, each.first, each.count) for each in spans)
-        found = [(stream, span) for span in spans]
+        found: list[tuple[Stream | Bundle, Span]] = [(stream, span) for span in spans]
         delay_ms = out.now.mono_ms - waiting.asked_ms
         self._hand_out.deliver(
             waiting.request_id, waiting.caller, named, found, out, delay_ms=delay_ms
         )
         return True
-
-    def _only_one_slave(self, request: EncKeys) -> None:
-        """Multicast: here additional slaves' nodes are to be entrusted with the keys, once there is
-        a way to send a key to a node that is no end of the stream."""
-        if request.additional_slaves:
-            raise bad_request("this KMS gives a key to one slave: name no additional ones")
 
     def _of_pair(self, event: Asked, request: EncKeys, link: LinkId) -> Stream | None:
         """The pair's stream, if one stands that has keys to give."""
@@ -127,7 +121,7 @@ class Issuing:
             trouble = f"the pair has keys of {limits.PAIR_SIZES_MAX} other sizes: use one of them"
         if ksid is None:
             trouble = trouble or "the node has no randomness to name a new stream with"
-        elif register.pairs.named(prefix_of(ksid)) or register.knows(ksid):
+        elif register.names_keys(ksid) or register.knows(ksid):
             trouble = trouble or "the name of the new stream is taken: try again"
         if trouble or ksid is None:
             raise unavailable(trouble)

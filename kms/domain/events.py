@@ -146,13 +146,16 @@ class Asked:
     """An application asks. ``caller`` is its certificate's URI SAN, never what a body said.
 
     ``fresh``: a random UUID version 4 for a request that ``wants_name`` or ``may_want_name``, out
-    of which the node makes the name; the second kind may come without. Answered exactly once.
+    of which the node makes the name; the second kind may come without. ``drawn``: as many random
+    bytes as ``bytes_wanted`` says, if they could be had; the node wipes them. Answered exactly
+    once.
     """
 
     request_id: int
     caller: SAEId
     request: Request
     fresh: KSID | None = None
+    drawn: Secret | None = None
 
 
 @attrs.frozen(kw_only=True)

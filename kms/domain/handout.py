@@ -1,12 +1,16 @@
-"""Keys with IDs leave: recorded, journalled and answered in one batch (I11)."""
+"""Keys with IDs leave: recorded, journalled and answered in one batch (I11).
+
+They come out of the stream of a pair of applications, or out of a bundle that several nodes hold.
+"""
 
 from collections.abc import Iterable
 
 from kms.domain import limits
+from kms.domain.bundle import Bundle
 from kms.domain.close import DELIVERED, Ending
 from kms.domain.effects import DeliverKeys, Stretch
 from kms.domain.lifecycle import KeyEvent
-from kms.domain.names import SAEId
+from kms.domain.names import LinkId, SAEId
 from kms.domain.outbox import Outbox
 from kms.domain.register import Register
 from kms.domain.run import Span
@@ -25,7 +29,7 @@ class HandOut:
         request_id: int,
         caller: SAEId,
         key_ids: bytes,
-        found: list[tuple[Stream, Span]],
+        found: list[tuple[Stream | Bundle, Span]],
         out: Outbox,
         *,
         delay_ms: int = 0,
@@ -33,21 +37,41 @@ class HandOut:
         """The keys of ``found``, which all wait to be delivered and are named by ``key_ids`` in
         this order, are ``caller``'s: the request's answer, once this batch is durable.
         ``delay_ms``: how long it waited."""
-        stretches = tuple(_stretch(stream, span) for stream, span in found)
-        by_stream: dict[Stream, list[Span]] = {}
-        for stream, span in found:
-            by_stream.setdefault(stream, []).append(span)
-        for stream, spans in by_stream.items():
+        stretches = tuple(_stretch(source, span) for source, span in found)
+        by_source: dict[Stream | Bundle, list[Span]] = {}
+        for source, span in found:
+            by_source.setdefault(source, []).append(span)
+        for source, spans in by_source.items():
             # In order of index: what melts together does so at once, whatever was asked for first.
-            count = self._move(stream, caller, sorted(spans, key=first_of), out)
-            size, now_ms = count * stream.chunk_bytes, out.now.mono_ms
-            stream.meter.delivered(now_ms, delay_ms, size, count)
-            service = self._register.service(stream.record.link)
-            service.delivered(now_ms, delay_ms, size, count)
+            in_order = sorted(spans, key=first_of)
+            count = sum(span.count for span in spans)
+            size, now_ms = count * source.chunk_bytes, out.now.mono_ms
+            if isinstance(source, Bundle):
+                self._take(source, caller, in_order, out)
+                links: tuple[LinkId, ...] = source.record.links
+            else:
+                self._move(source, caller, in_order, out)
+                source.meter.delivered(now_ms, delay_ms, size, count)
+                links = (source.record.link,)
+            for link in links:
+                self._register.service(link).delivered(now_ms, delay_ms, size, count)
         out.add(DeliverKeys(request_id=request_id, key_ids=key_ids, stretches=stretches))
 
-    def _move(self, stream: Stream, caller: SAEId, spans: Iterable[Span], out: Outbox) -> int:
-        """How many were moved."""
+    def _take(self, bundle: Bundle, caller: SAEId, spans: list[Span], out: Outbox) -> None:
+        record = bundle.record
+        self._register.bundles.take(bundle, caller, spans, out)
+        for span in spans:
+            out.audit(
+                "key-delivered",
+                actor=caller,
+                subject=str(bundle.name),
+                index=span.first,
+                count=span.count,
+                peer=record.master,
+                link=" ".join(record.links),
+            )
+
+    def _move(self, stream: Stream, caller: SAEId, spans: Iterable[Span], out: Outbox) -> None:
         now, record = out.now, stream.record
         stamp = now.mono_ms // limits.WIPE_STEP_MS + 1
         count = 0
@@ -68,7 +92,6 @@ class HandOut:
         stream.touch(now)
         self._register.touch(stream)
         self._ending.delivered(stream, out)
-        return count
 
 
 def first_of(span: Span) -> int:
@@ -76,8 +99,8 @@ def first_of(span: Span) -> int:
     return span.first
 
 
-def _stretch(stream: Stream, span: Span) -> Stretch:
-    size = stream.chunk_bytes
+def _stretch(source: Stream | Bundle, span: Span) -> Stretch:
+    size = source.chunk_bytes
     return Stretch(
         index=span.first,
         count=span.count,

@@ -12,6 +12,8 @@ suspended: the safe side, and the same at both ends. Whatever order messages com
 the two ends come to the same record.
 """
 
+from collections.abc import Iterable
+
 import attrs
 
 from kms.domain import limits
@@ -31,8 +33,8 @@ COMPROMISED = "compromised by an operator"
 class Holds:
     """All holds of a node, by link and stream."""
 
-    def __init__(self) -> None:
-        self._of: dict[tuple[LinkId, KSID], HoldRecord] = {}
+    def __init__(self, records: Iterable[HoldRecord] = ()) -> None:
+        self._of = {(record.link, record.ksid): record for record in records}
 
     def __len__(self) -> int:
         return len(self._of)

@@ -9,6 +9,7 @@ from kms.domain import limits
 from kms.domain.deckeys import Claiming
 from kms.domain.effects import Answer, Refuse
 from kms.domain.enckeys import Issuing
+from kms.domain.entrusting import Entrusting
 from kms.domain.errors import BadName
 from kms.domain.events import Asked
 from kms.domain.keyrequests import (
@@ -32,9 +33,16 @@ _METHODS = {EncKeys: "enc_keys", DecKeys: "dec_keys", PairStatus: "status"}
 class KeysDesk:
     """The three methods."""
 
-    def __init__(self, register: Register, issuing: Issuing, claiming: Claiming) -> None:
+    def __init__(
+        self,
+        register: Register,
+        issuing: Issuing,
+        entrusting: Entrusting,
+        claiming: Claiming,
+    ) -> None:
         self._register = register
         self._issuing = issuing
+        self._entrusting = entrusting
         self._claiming = claiming
 
     def asked(self, event: Asked, request: KeysRequest, out: Outbox) -> None:
@@ -42,7 +50,9 @@ class KeysDesk:
         try:
             if self._register.directory.get(event.caller) != self._register.node:
                 raise forbidden("the caller does not live at this node")
-            if isinstance(request, EncKeys):
+            if isinstance(request, EncKeys) and request.additional_slaves:
+                self._entrusting.asked(event, request, out)
+            elif isinstance(request, EncKeys):
                 _, link = self._way_to(event.caller, request.slave)
                 self._issuing.asked(event, request, link, out)
             elif isinstance(request, DecKeys):

@@ -228,8 +228,9 @@ KEY_BYTES_MIN: Final = 8
 # half of what may lie ready for a pair, so that every request within both can be met.
 KEY_BYTES_MAX: Final = 4 * KIB
 KEYS_PER_REQUEST_MAX: Final = 1024
-# Slaves besides the first: none until a key can be sent to several nodes.
-ADDITIONAL_SLAVES_MAX: Final = 0
+# Slaves besides the first: a conference of ten; each of their nodes costs the master's node as much
+# pad as there is key.
+ADDITIONAL_SLAVES_MAX: Final = 8
 # A request that names KEYS_PER_REQUEST_MAX key IDs, indented and with some words about each.
 KEYS_BODY_BYTES_MAX: Final = 256 * KIB
 # A request for keys waits so long for what lacks: a stream to the other node is opened in two round
@@ -240,6 +241,31 @@ KEYS_TIMEOUT_MS: Final = 2_000
 KEYS_TTL_S: Final = 60 * 60
 # Sizes of key that one pair of applications has at a time: each has a stock of its own.
 PAIR_SIZES_MAX: Final = 8
+
+# ---- keys for several nodes -----------------------------------------------------------------
+
+# One message of entrusted keys: a turn of the pacer, and half a batch of them is a window.
+ENTRUST_BYTES_MAX: Final = PACER_TURN_BYTES_MIN
+# What such a message says beside the keys: master, at most nine slaves, and some numbers.
+ENTRUST_OVERHEAD_BYTES: Final = 1 * KIB
+# Entrusted in one batch: bounds the time to the batch's first answer.
+ENTRUSTS_PER_BATCH_MAX: Final = 64
+# Requests whose keys are on their way, and their key, which is in memory meanwhile.
+FLIGHTS_MAX: Final = 64
+FLIGHT_BYTES_MAX: Final = 16 * MIB
+# One application cannot take all of these places (I10).
+FLIGHTS_PER_APPLICATION_MAX: Final = 8
+# Bundles that one neighbour may have here, or this node of its own, until their slaves have them.
+BUNDLES_PER_LINK_MAX: Final = 4096
+BUNDLE_BYTES_PER_LINK_MAX: Final = 64 * MIB
+# Of these one master's share (I10).
+BUNDLES_PER_MASTER_MAX: Final = 512
+BUNDLE_BYTES_PER_MASTER_MAX: Final = 16 * MIB
+# Names of bundles that are over, refused until they would have expired; then the oldest is
+# forgotten early.
+BUNDLES_ENDED_MAX: Final = 16_384
+# Withdrawals that a link which is down keeps for its next session; the rest expires there.
+WITHDRAWALS_PER_LINK_MAX: Final = 4096
 
 # ---- shell ----------------------------------------------------------------------------------
 

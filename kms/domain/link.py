@@ -37,6 +37,7 @@ from kms.domain.wire import (
     Burnt,
     Designate,
     Differ,
+    Entrust,
     Grant,
     Message,
     Offer,
@@ -205,6 +206,11 @@ class Link:
         self.outgoing.flush(self.greeting.session, out)
         return self.outgoing.draw(message, length, self.greeting.session, out)
 
+    def entrust(self, message: Entrust, out: Outbox) -> bool:
+        self.stirred = True
+        may = self.up and not self.alarmed
+        return may and self.outgoing.entrust(message, self.greeting.session, out)
+
     # ---- session ------------------------------------------------------------------------
 
     def connected(self, session: int, out: Outbox) -> None:
@@ -260,7 +266,7 @@ class Link:
             raise _broken("a frame outside the granted, unused pad")
         context = frame.context(self.link, self.memory.secret_id, reader.direction)
         try:
-            return wire.decode(frame.unseal(context, header, data, pad))
+            return wire.decode_wiping(frame.unseal(context, header, data, pad))
         except frame.Forged:
             self.forgeries += 1
             self._forged += 1
@@ -323,12 +329,8 @@ class Link:
 
     def asked_for(self, event: MaterialOpened) -> bool:
         """Whether this link had asked for these bytes."""
-        writer, reader = self.memory.pads
-        return (
-            writer.asked_for(event.material, event.offset)
-            or reader.asked_for(event.material, event.offset)
-            or self.intake.asked_for(event)
-        )
+        of_pads = any(pad.asked_for(event.material, event.offset) for pad in self.memory.pads)
+        return of_pads or self.intake.asked_for(event)
 
     def material_opened(self, event: MaterialOpened, out: Outbox) -> None:
         """What the link asked for goes where it belongs."""

@@ -4,7 +4,6 @@ Rules: this end checks the directory and the policy as the other did (I3), and i
 leader also judges the follower's Min_bps, so that two openings at once cannot both fit.
 """
 
-from kms.domain.keyids import prefix_of
 from kms.domain.names import LinkId, leader_of, sae_id
 from kms.domain.open import Opening
 from kms.domain.qos import cost_bps, is_settled, spare_bps, too_much
@@ -37,7 +36,7 @@ def judge_new(
         return Status.NO_QKD_CONNECTION, full
     if isinstance(message, AnnouncePair):
         ends = (there, here) if message.designates else (here, there)
-        if register.pairs.named(prefix_of(ksid)):
+        if register.names_keys(ksid):
             return Status.KSID_IN_USE, "another stream's key IDs begin like this Key_stream_ID"
         if not register.pairs.has_room(*ends, qos.key_chunk_size):
             return Status.NO_QKD_CONNECTION, "the pair already has too many sizes of key"

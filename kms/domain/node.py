@@ -43,6 +43,7 @@ from kms.domain.names import KSID, DeviceId, LinkId, NodeId, SecretId, link_id
 from kms.domain.outbox import Outbox
 from kms.domain.records import (
     BlockRecord,
+    BundleRecord,
     HoldRecord,
     KeyRunRecord,
     LinkRecord,
@@ -85,10 +86,9 @@ class Node:
         """since when the neighbours of compromised links know"""
         self.standing: standing.Gate | None = None
         """who answers while the node stands (docs/operations.md); None when it does not"""
-        of_streams = [
-            each for each in kept if isinstance(each, StreamRecord | KeyRunRecord | HoldRecord)
-        ]
-        self.streams = Streams(node, of_streams, self.links, retention)
+        streams = StreamRecord | KeyRunRecord | BundleRecord | HoldRecord
+        found = [each for each in kept if isinstance(each, streams)]
+        self.streams = Streams(node, found, self.links, retention)
         of_link: dict[LinkId, list[LinkRecord | PadRecord | BlockRecord]] = {}
         for record in kept:
             if isinstance(record, LinkRecord | PadRecord | BlockRecord):
@@ -268,6 +268,7 @@ class Node:
             else:
                 link.memory.restored = way
                 link.memory.save(out)
+        self.streams.disown(RESTORED, out)
         self._begin(out)
         if gate.network is not None:
             self.streams.network(gate.network, out)

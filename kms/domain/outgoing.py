@@ -11,8 +11,8 @@ from kms.domain import frame, limits, wire
 from kms.domain.effects import SendFrame
 from kms.domain.linkmemory import LinkMemory
 from kms.domain.outbox import Outbox
-from kms.domain.secret import Secret
-from kms.domain.wire import Burnt, Grant, Message, StreamMessage, Want
+from kms.domain.secret import Secret, zero
+from kms.domain.wire import Burnt, Entrust, Grant, Message, StreamMessage, Want
 
 _ARRAY_HEADER_BYTES = 3
 
@@ -87,6 +87,17 @@ class Outgoing:
             return None
         return self._seal([wire.encode_one(message)], length, session, out)
 
+    def entrust(self, message: Entrust, session: int, out: Outbox) -> bool:
+        """Whether a frame with ``message`` is in ``out``, behind what was queued: if the window and
+        the reserve allow."""
+        self.flush(session, out)
+        if self.drawable() < len(message.keys) + limits.ENTRUST_OVERHEAD_BYTES:
+            return False
+        secret = wire.encode_entrust(message)
+        self._seal_secret(secret, 0, session, out)
+        zero(secret)
+        return True
+
     def _pack(self, bytes_max: int) -> list[bytes]:
         available = self._memory.writer.available() - limits.MAC_KEY_BYTES - _ARRAY_HEADER_BYTES
         # Each kind keeps pad for those before it: streams leave what agreement needs to get the
@@ -124,8 +135,12 @@ class Outgoing:
 
     def _seal(self, packed: list[bytes], draw: int, session: int, out: Outbox) -> Secret:
         """The frame is in ``out``; the drawn bytes behind it."""
+        return self._seal_secret(wire.joined(packed), draw, session, out)
+
+    def _seal_secret(
+        self, secret: bytes | bytearray, draw: int, session: int, out: Outbox
+    ) -> Secret:
         memory = self._memory
-        secret = wire.joined(packed)
         own = frame.overhead(len(secret))
         offset, bits = memory.writer.take(own + draw)
         pad = bits.part(0, own)

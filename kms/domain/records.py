@@ -192,8 +192,57 @@ class HoldRecord:
     since_ms: int = 0
 
 
+class BundleState(Enum):
+    """How far a bundle got, at one node."""
+
+    FILLING = "filling"
+    """on its way: nobody has a key of it"""
+    HELD = "held"
+    """durable at every node that it is for, as far as this one knows: its slaves may fetch"""
+    ENDED = "ended"
+    """nothing of it is left; kept for its name"""
+
+
+@attrs.frozen(kw_only=True)
+class BundleRecord:
+    """The keys of one request that several nodes hold, as one of them has it (never a row per
+    key)."""
+
+    KEY: ClassVar[tuple[str, ...]] = ("name",)
+    name: KSID
+    """what its key IDs begin with, as those of a stream begin with its KSID"""
+    state: BundleState
+    master: SAEId
+    slaves: tuple[SAEId, ...]
+    """those who live at this node"""
+    count: int
+    key_bytes: int
+    own: bool
+    """made here, for a master who lives here"""
+    links: tuple[LinkId, ...]
+    """over which it went, or came"""
+    filled: int
+    """keys that are durable here"""
+    part_keys: int
+    """keys of one material; the last may have fewer"""
+    serial: int
+    """part of the materials' names: none is used twice, whatever a neighbour says again"""
+    taken: bytes
+    """slave by slave a bit per key, the first one highest; octets are filled up with zeros"""
+    created_ms: int
+    expires_ms: int
+    reason: str = ""
+
+
 Record = (
-    NodeRecord | LinkRecord | BlockRecord | PadRecord | StreamRecord | KeyRunRecord | HoldRecord
+    NodeRecord
+    | LinkRecord
+    | BlockRecord
+    | PadRecord
+    | StreamRecord
+    | KeyRunRecord
+    | HoldRecord
+    | BundleRecord
 )
 RECORDS: tuple[type[Record], ...] = (
     NodeRecord,
@@ -203,4 +252,5 @@ RECORDS: tuple[type[Record], ...] = (
     StreamRecord,
     KeyRunRecord,
     HoldRecord,
+    BundleRecord,
 )

@@ -11,11 +11,13 @@ from collections.abc import Iterable, Mapping
 import attrs
 
 from kms.domain import limits
+from kms.domain.bundles import Bundles
 from kms.domain.caps import Caps
 from kms.domain.channel import Channel
 from kms.domain.due import Due
 from kms.domain.effects import Answer, WipeMaterial
 from kms.domain.holds import Holds
+from kms.domain.keyids import prefix_of
 from kms.domain.keyruns import KeyRuns
 from kms.domain.lifecycle import KeyEvent
 from kms.domain.moment import Moment
@@ -24,7 +26,7 @@ from kms.domain.outbox import Outbox
 from kms.domain.pairs import Pairs
 from kms.domain.policy import Policy, Rule
 from kms.domain.qos import cost_bps
-from kms.domain.records import HoldRecord, KeyRunRecord, StreamRecord
+from kms.domain.records import BundleRecord, HoldRecord, KeyRunRecord, StreamRecord
 from kms.domain.requests import OpenConnect, Reply
 from kms.domain.retention import KEEP, Retention
 from kms.domain.run import Span
@@ -49,7 +51,7 @@ class Register:
     def __init__(
         self,
         node: NodeId,
-        records: Iterable[StreamRecord | KeyRunRecord | HoldRecord],
+        records: Iterable[StreamRecord | KeyRunRecord | BundleRecord | HoldRecord],
         channels: Mapping[LinkId, Channel],
         retention: Retention = KEEP,
     ) -> None:
@@ -74,13 +76,10 @@ class Register:
         self._dirty: dict[Stream, None] = {}
         self._tombstone_end_ms: int | None = None
         """by the wall clock, of the oldest"""
-        self._restored: list[StreamRecord | KeyRunRecord] = []
-        self.holds = Holds()
-        for record in records:
-            if isinstance(record, HoldRecord):
-                self.holds.restore(record)
-            else:
-                self._restored.append(record)
+        kept = list(records)
+        self.bundles = Bundles(each for each in kept if isinstance(each, BundleRecord))
+        self.holds = Holds(each for each in kept if isinstance(each, HoldRecord))
+        self._restored = [each for each in kept if isinstance(each, StreamRecord | KeyRunRecord)]
 
     def at(self, now: Moment) -> bool:
         """Time is ``now``. True the first time: the records are streams again, the monotonic
@@ -173,6 +172,11 @@ class Register:
     def knows(self, ksid: KSID) -> bool:
         """Whether the name is taken, by a stream or a tombstone."""
         return ksid in self.streams or ksid in self.tombstones
+
+    def names_keys(self, ksid: KSID) -> bool:
+        """Whether key IDs that are known begin like those of this KSID."""
+        prefix = prefix_of(ksid)
+        return self.pairs.named(prefix) is not None or self.bundles.named(prefix) is not None
 
     def channel(self, stream: Stream) -> Channel | None:
         """The stream's link, if the node still has it."""

@@ -6,6 +6,7 @@ adapters parse into these and render these; they add nothing of their own.
 
 import attrs
 
+from kms.domain import limits
 from kms.domain.keyrequests import DecKeys, EncKeys, KeysReply, PairStatus, PairStatusReply
 from kms.domain.names import KSID, SAEId
 from kms.domain.orders import OrderDone
@@ -91,3 +92,12 @@ def wants_name(request: Request) -> bool:
 def may_want_name(request: Request) -> bool:
     """Whether a stream may have to be named, inside: the first keys of a pair need one."""
     return isinstance(request, EncKeys)
+
+
+def bytes_wanted(request: Request) -> int:
+    """Random bytes that the request's keys are to be: 0 for most, whose keys come out of a pad."""
+    if not isinstance(request, EncKeys) or not request.additional_slaves:
+        return 0
+    number, size = request.number, request.key_bytes
+    fits = 1 <= number <= limits.KEYS_PER_REQUEST_MAX and 1 <= size <= limits.KEY_BYTES_MAX
+    return number * size if fits else 0

@@ -32,7 +32,7 @@ from kms.domain.register import Register
 from kms.domain.speech import Speech, hold_of
 from kms.domain.stream import Stream
 from kms.domain.supply import Supply
-from kms.domain.wire import Held
+from kms.domain.wireheld import Held
 
 
 class Revocation:
@@ -88,6 +88,11 @@ class Revocation:
             ((index, _),) = stretches(stream.ksid, key_id)
             if index < stream.record.next_index:
                 return stream, ((index, index + 1),)
+        if self._register.bundles.named(key_id[:PREFIX_BYTES]) is not None:
+            raise _refused(
+                f"{order.key_id} is a key for several slaves, which is not ordered about by itself",
+                "suspend or compromise the links over which it went",
+            )
         hint = "name the stream and the index, as kms status and the audit show them"
         raise _refused(f"there is no key here with the ID {order.key_id}", hint)
 

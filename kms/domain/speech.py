@@ -31,14 +31,13 @@ from kms.domain.stream import Stream
 from kms.domain.wire import (
     Announce,
     AnnouncePair,
-    Held,
-    IndexRange,
     Lapsed,
     Mark,
     Marked,
     Message,
     Verdict,
 )
+from kms.domain.wireheld import Held, IndexRange
 
 
 class Session:

@@ -51,7 +51,9 @@ class Gate:
     def handle(self, event: Event, out: Outbox) -> None:
         """The event is answered and changes nothing."""
         match event:
-            case Asked(request_id=request_id):
+            case Asked(request_id=request_id, drawn=drawn):
+                if drawn is not None:
+                    drawn.wipe()
                 out.add(Answer(request_id=request_id, reply=self._reply(event)))
             case BlockArrived(device=device, block_id=block_id, bits=bits):
                 bits.wipe()

@@ -33,12 +33,12 @@ from kms.domain.wire import (
     Announce,
     AnnouncePair,
     Designate,
-    Held,
     Lapsed,
     Mark,
     StreamMessage,
     Verdict,
 )
+from kms.domain.wireheld import Held
 
 _REFUSALS = (Status.NO_QKD_CONNECTION, Status.KSID_IN_USE, Status.QOS_NOT_MET)
 

@@ -10,6 +10,8 @@ The parts, each with its reason on top of its file:
     keysdesk, enckeys,     the methods of ETSI GS QKD 014: whole keys with IDs, out of a stream
     deckeys, handout       for each pair of applications and size of key
     keyids, pairs          what names a key; how its stream is found
+    entrusting, entrusted, keys for several slaves: one copy at each slave's node
+    bundle, bundles
     streamagreement        one stream at two ends: what is heard from the other
     comparison, speech     what two ends that compare come to; what is said
     supply, pace, qos      the QoS provider: admission, goals, whose turn it is
@@ -29,7 +31,9 @@ from kms.domain.channel import Channel
 from kms.domain.close import Ending
 from kms.domain.deckeys import Claiming
 from kms.domain.enckeys import Issuing
-from kms.domain.errors import BadName
+from kms.domain.entrusted import Holding
+from kms.domain.entrusting import Entrusting
+from kms.domain.errors import BadName, PeerFault
 from kms.domain.events import Asked, HungUp, KeysOrdered, NetworkChanged
 from kms.domain.getkey import Reading
 from kms.domain.handout import HandOut
@@ -41,18 +45,18 @@ from kms.domain.open import Opening
 from kms.domain.outbox import Outbox
 from kms.domain.policy import Rule
 from kms.domain.qoswatch import QoSWatch
-from kms.domain.records import HoldRecord, KeyRunRecord, StreamRecord
+from kms.domain.records import BundleRecord, HoldRecord, KeyRunRecord, StreamRecord
 from kms.domain.register import Register
 from kms.domain.requests import Close, GetKey, OpenConnect
 from kms.domain.retention import KEEP, Retention
 from kms.domain.revocation import Revocation
 from kms.domain.secret import Secret
-from kms.domain.speech import Speech
+from kms.domain.speech import Speech, ksid_of
 from kms.domain.statistics import LatencyStatus, ServiceStatus, StreamStatus
 from kms.domain.stream import Stream, Waiting
 from kms.domain.streamagreement import StreamAgreement
 from kms.domain.supply import Supply
-from kms.domain.wire import StreamMessage
+from kms.domain.wire import BundleMessage, Declined, Entrust, Entrusted, StreamMessage
 
 
 class Streams:
@@ -61,7 +65,7 @@ class Streams:
     def __init__(
         self,
         node: NodeId,
-        records: Iterable[StreamRecord | KeyRunRecord | HoldRecord],
+        records: Iterable[StreamRecord | KeyRunRecord | BundleRecord | HoldRecord],
         channels: Mapping[LinkId, Channel],
         retention: Retention = KEEP,
     ) -> None:
@@ -75,7 +79,9 @@ class Streams:
         hand_out = HandOut(self._register, self._ending)
         issuing = Issuing(self._register, self._supply, self._ending, self._opening, hand_out)
         claiming = Claiming(self._register, self._ending, hand_out)
-        self._desk = KeysDesk(self._register, issuing, claiming)
+        self._entrusting = Entrusting(self._register, self._supply, hand_out)
+        self._holding = Holding(self._register)
+        self._desk = KeysDesk(self._register, issuing, self._entrusting, claiming)
         self._reading = Reading(self._register, self._speech, self._supply, self._ending, issuing)
         self._revocation = Revocation(
             self._register, self._speech, self._supply, self._ending, self._reading
@@ -135,6 +141,8 @@ class Streams:
             waiting.hung_up = True
         elif waiting is not None:
             self._register.unwait(waiting)
+        else:
+            self._entrusting.hung_up(event.request_id, out)
 
     def tick(self, out: Outbox) -> None:
         """What time ends is ended: requests, chunks, streams, tombstones."""
@@ -152,26 +160,40 @@ class Streams:
                 if whose.ksid in register.streams:
                     self._reading.serve(whose, out)
         register.forget_tombstones(out)
+        self._entrusting.tick(out)
+        register.bundles.tick(out)
         self._watch.look(out)
         register.flush(out)
 
     def deadline_ms(self) -> int | None:
         """When ``tick`` has something to do, on the monotonic clock."""
-        if self._register.now is not None and self._speech.waits():
-            return self._register.now.mono_ms
-        return self._register.deadline_ms()
+        now = self._register.now
+        if now is None:
+            return None
+        if self._speech.waits():
+            return now.mono_ms
+        register, bundles = self._register, self._register.bundles
+        deadlines = (
+            register.deadline_ms(),
+            bundles.deadline_ms(now),
+            self._entrusting.deadline_ms(),
+        )
+        return min((each for each in deadlines if each is not None), default=None)
 
     def linked(self, link: LinkId, out: Outbox) -> None:
         """Both hellos are durable: every stream of the link is said, in this and the next batches,
         then ``Marked``."""
         self._begin(out)
         self._speech.linked(link)
+        self._entrusting.linked(link)
         self._register.flush(out)
 
     def unlinked(self, link: LinkId, out: Outbox) -> None:
         """The session is over. What waits goes on waiting."""
         self._begin(out)
         self._speech.unlinked(link)
+        self._entrusting.unlinked(link, "the link went down", out)
+        self._holding.unlinked(link, out)
 
     def on_message(
         self,
@@ -183,15 +205,34 @@ class Streams:
         """The neighbour's message has had its effect. ``drawn``: the bytes behind a ``Designate``,
         owned by this call. Raises ``PeerFault``; nothing changed then (I9)."""
         self._begin(out)
-        self._agreement.on_message(link, message, drawn, out)
+        if isinstance(message, BundleMessage):
+            self._on_bundle(link, message, out)
+        else:
+            self._agreement.on_message(link, message, drawn, out)
         self._register.flush(out)
+
+    def _on_bundle(self, link: LinkId, message: BundleMessage, out: Outbox) -> None:
+        name = ksid_of(message.name)
+        if name.version != 4:
+            hint = "the neighbour breaks the protocol; its link begins again"
+            raise PeerFault("a bundle whose name is no UUID version 4", hint=hint)
+        if isinstance(message, Entrust):
+            self._holding.on_entrust(link, name, message, out)
+        elif isinstance(message, Entrusted):
+            self._entrusting.entrusted(link, name, out)
+        elif isinstance(message, Declined):
+            self._entrusting.declined(link, name, message.reason, out)
+        else:
+            self._holding.on_withdraw(link, name, out)
 
     def replenish(self, out: Outbox) -> None:
         """End of a batch: what is to be said is said, streams that lack key have some more."""
         self._begin(out)
         self._reading.alarms_over(out)
         self._speech.flush(out)
+        self._entrusting.take_turn(out)
         self._supply.fill(out)
+        self._entrusting.fill(out)
         self._register.flush(out)
 
     def compromise(self, link: LinkId, reason: str, out: Outbox) -> None:
@@ -199,7 +240,16 @@ class Streams:
         self._begin(out)
         for ksid in list(self._register.on_link.get(link, ())):
             self._ending.compromised(self._register.streams[ksid], reason, out)
+        self._entrusting.compromised(link, reason, out)
+        for bundle in self._register.bundles.over(link):
+            self._register.bundles.end(bundle, reason, out, event="compromised")
         self._register.flush(out)
+
+    def disown(self, reason: str, out: Outbox) -> None:
+        """The store may be an older one: which bundles were fetched since nobody knows, so none of
+        them is any more."""
+        self._begin(out)
+        self._register.bundles.end_all(reason, out)
 
     def end(self, link: LinkId, reason: str, out: Outbox) -> None:
         """Undelivered keys of the link are compromised and destroyed, its streams closed at this
@@ -272,6 +322,8 @@ class Streams:
         if self._register.now is not out.now and self._register.at(out.now):
             for stream in list(self._register.streams.values()):
                 self._ending.restored(stream, out)
+            for bundle in self._register.bundles.restored(out):
+                self._entrusting.withdraw(bundle)
 
     def _timed_out(self, waiting: Waiting, out: Outbox) -> None:
         if isinstance(waiting.request, OpenConnect):

@@ -85,6 +85,11 @@ class Supply:
             return
         self._stand_in_line(stream, now_ms)
 
+    def owes(self, link: LinkId) -> bool:
+        """Whether a stream that Min_bps is owed to stands first in line."""
+        queue = self._queues.get(link)
+        return queue is not None and len(queue) > 0 and queue[0][0] == _PROMISED
+
     def paced(self, stream: Stream, now_ms: int) -> None:
         """The stream's pace timer fired: Max_bps allows, or Min_bps promises, one more chunk."""
         self.consider(stream, now_ms)

@@ -14,19 +14,13 @@ from msgspec import Meta, Struct
 
 from kms.domain import limits
 from kms.domain.errors import PeerFault
+from kms.domain.secret import zero
+from kms.domain.wirefields import AlarmKind, Count, Hash, Offset, SAEText, Tag, Text, UUIDBytes
+from kms.domain.wireheld import Held
 
 PROTOCOLS: Final = ("kms/1",)
 """Protocol versions this node speaks, best first."""
 
-UUIDBytes = Annotated[bytes, Meta(min_length=16, max_length=16)]
-Hash = Annotated[bytes, Meta(min_length=0, max_length=32)]
-Tag = Annotated[bytes, Meta(min_length=16, max_length=16)]
-Offset = Annotated[int, Meta(ge=0, lt=2**62)]
-Count = Annotated[int, Meta(ge=0, lt=2**32)]
-U32 = Annotated[int, Meta(ge=0, lt=2**32)]
-SAEText = Annotated[str, Meta(min_length=1, max_length=64)]
-Text = Annotated[str, Meta(max_length=200)]
-AlarmKind = Annotated[str, Meta(max_length=32)]
 _ENTRIES = Meta(max_length=limits.ENTRIES_PER_MESSAGE_MAX)
 
 
@@ -58,7 +52,7 @@ class Hello(Struct, array_like=True, frozen=True, tag=1, forbid_unknown_fields=T
     """the sender's process: no other of that node, nor of a copy of it, has this number"""
     seen_boot: Offset
     """the receiver's boot whose window the sender still holds in memory; 0 none"""
-    epoch: U32
+    epoch: Count
     secret_id: Annotated[str, Meta(max_length=32)]
     """newest secret used"""
     log_count: Offset
@@ -71,7 +65,7 @@ class Welcome(Struct, array_like=True, frozen=True, tag=2, forbid_unknown_fields
     """Second message: what both hellos come to, as the sender has made it durable."""
 
     protocol: Annotated[str, Meta(max_length=16)]
-    epoch: U32
+    epoch: Count
     log_count: Offset
     start: Offset
     """first offset, in the pad that the sender reads, that may still be used"""
@@ -168,7 +162,7 @@ class Announce(Struct, array_like=True, frozen=True, tag=16, forbid_unknown_fiel
     remote: SAEText
     designates: bool
     """the sender allocates the chunks"""
-    qos: Annotated[list[U32], Meta(min_length=7, max_length=7)]
+    qos: Annotated[list[Count], Meta(min_length=7, max_length=7)]
     mimetype: Annotated[str, Meta(max_length=64)]
     next_index: Count
     joined: bool
@@ -193,7 +187,7 @@ class Verdict(Struct, array_like=True, frozen=True, tag=17, forbid_unknown_field
     """Answer to ``Announce``: status 0 the receiver has the stream durably; else refused."""
 
     ksid: UUIDBytes
-    status: U32
+    status: Count
     reason: Text
     joined: bool
 
@@ -231,38 +225,52 @@ class Designate(Struct, array_like=True, frozen=True, tag=20, forbid_unknown_fie
     back"""
 
 
-class IndexRange(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """Indices of a stream, both ends of it included."""
+class Entrust(Struct, array_like=True, frozen=True, tag=32, forbid_unknown_fields=True):
+    """Keys of one bundle, for these applications at the receiver; a bundle comes in order, all of
+    it in one session. Answered by ``Entrusted`` or ``Declined``. Never printed with its keys."""
 
-    first: U32
-    last: U32
+    name: UUIDBytes
+    master: SAEText
+    slaves: Annotated[
+        list[SAEText], Meta(min_length=1, max_length=limits.ADDITIONAL_SLAVES_MAX + 1)
+    ]
+    count: Count
+    """of the whole bundle"""
+    key_bytes: Count
+    first: Count
+    """of the keys in this message"""
+    keys: Annotated[bytearray, Meta(min_length=1, max_length=limits.ENTRUST_BYTES_MAX)]
+    """one after the other"""
+
+    def __repr__(self) -> str:
+        return f"Entrust({self.name.hex()}, {self.first} of {self.count}, {len(self.keys)} B)"
 
 
-# Both ends may have ordered at once: then the union of what each may keep is said.
-IndexRanges = Annotated[list[IndexRange], Meta(max_length=2 * limits.HOLD_RANGES_MAX)]
+class Entrusted(Struct, array_like=True, frozen=True, tag=33, forbid_unknown_fields=True):
+    """The sender holds the whole bundle, durably."""
+
+    name: UUIDBytes
 
 
-class Held(Struct, array_like=True, frozen=True, tag=24, forbid_unknown_fields=True):
-    """What the sender knows operators of either end to have said about the keys of a stream, or of
-    all streams of the link: durable there. Idempotent; answered by the receiver's, unless that has
-    said the very same in this session."""
+class Declined(Struct, array_like=True, frozen=True, tag=34, forbid_unknown_fields=True):
+    """The sender does not take the bundle, and holds nothing of it."""
 
-    ksid: Annotated[bytes, Meta(max_length=16)]
-    """16 bytes, or none: the whole link"""
-    local: Annotated[str, Meta(max_length=64)]
-    """the stream's application at the sender; empty for the whole link"""
-    remote: Annotated[str, Meta(max_length=64)]
-    leader: Offset
-    """number of the last order that the link's leader gave, as far as the sender knows"""
-    follower: Offset
-    suspended: IndexRanges
-    compromised: IndexRanges
-    operator: Annotated[str, Meta(max_length=limits.OPERATOR_CHARACTERS_MAX)]
-    """who gave the newest order"""
+    name: UUIDBytes
     reason: Text
 
 
-StreamMessage = Announce | AnnouncePair | Lapsed | Verdict | Mark | Marked | Designate | Held
+class Withdraw(Struct, array_like=True, frozen=True, tag=35, forbid_unknown_fields=True):
+    """Nobody was given a key of the sender's bundle, and nobody will be."""
+
+    name: UUIDBytes
+
+
+BundleMessage = Entrust | Entrusted | Declined | Withdraw
+"""What is said about keys for several nodes."""
+
+StreamMessage = (
+    Announce | AnnouncePair | Lapsed | Verdict | Mark | Marked | Designate | Held | BundleMessage
+)
 """What the two ends' streams say to each other."""
 
 Message = (
@@ -282,6 +290,10 @@ Message = (
     | Marked
     | Designate
     | Held
+    | Entrust
+    | Entrusted
+    | Declined
+    | Withdraw
 )
 _Messages = Annotated[list[Message], Meta(max_length=limits.MESSAGES_PER_FRAME_MAX)]
 
@@ -305,6 +317,16 @@ def encode_one(message: Message) -> bytes:
     return _encoder.encode(message)
 
 
+def encode_entrust(message: Entrust) -> bytearray:
+    """The secret part with this one message; whoever asks for it wipes it."""
+    # A buffer that need not grow leaves no copy behind.
+    size = len(message.keys) + limits.ENTRUST_OVERHEAD_BYTES
+    buffer = bytearray(size)
+    _encoder.encode_into([message], buffer)
+    assert len(buffer) <= size, "what a message says beside its keys is bounded"
+    return buffer
+
+
 def joined(encoded: list[bytes]) -> bytes:
     """The secret part made of these messages: what ``encode`` of them all would give."""
     count = len(encoded)
@@ -320,6 +342,14 @@ def decode(data: bytes | bytearray | memoryview) -> list[Message]:
         return _messages.decode(data)
     except _UNREADABLE as error:
         raise _broken(error) from None
+
+
+def decode_wiping(data: bytearray) -> list[Message]:
+    """The same; ``data``, in which keys may be, is zero afterwards."""
+    try:
+        return decode(data)
+    finally:
+        zero(data)
 
 
 def encode_opening(message: Opening) -> bytes:

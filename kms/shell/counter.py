@@ -22,9 +22,11 @@ from kms.domain.requests import (
     OpenReply,
     Reply,
     Request,
+    bytes_wanted,
     may_want_name,
     wants_name,
 )
+from kms.domain.secret import Secret
 from kms.domain.statistics import Latencies
 from kms.ports.entropy import Entropy
 from kms.ports.northbound import Overloaded
@@ -90,16 +92,30 @@ class Counter:
             return None
         return KSID(self._entropy.uuid4()) if wants_name(request) else None
 
+    def _draw(self, request: Request) -> Secret | None:
+        """Likewise: only who wants keys made of randomness is refused then, by the node."""
+        wanted = bytes_wanted(request)
+        if wanted:
+            with suppress(LocalFault):
+                return self._entropy.bits(wanted)
+        return None
+
     async def _ask(self, caller: SAEId, request: Request, expected: type[_R]) -> _R:
         if self._waiting >= limits.REQUESTS_WAITING_MAX:
             raise Overloaded("too many requests wait", hint="try again in a second")
-        fresh = self._name(request)
+        fresh, drawn = self._name(request), self._draw(request)
         request_id = next(self._numbers)
         waiter = self._pump.expect_answer(request_id)
         self._waiting += 1
         try:
             self._pump.put_now(
-                Asked(request_id=request_id, caller=caller, request=request, fresh=fresh)
+                Asked(
+                    request_id=request_id,
+                    caller=caller,
+                    request=request,
+                    fresh=fresh,
+                    drawn=drawn,
+                )
             )
             reply = await waiter.answered()
         except trio.Cancelled:

@@ -254,7 +254,11 @@ class Pump:
         to be closed is closed all the same."""
         if not isinstance(event, Asked) or isinstance(event.request, Close):
             return True
-        return event.request_id in self._waiters
+        if event.request_id in self._waiters:
+            return True
+        if event.drawn is not None:
+            event.drawn.wipe()
+        return False
 
     def _pause_s(self) -> float:
         now = self._clock.now().mono_ms

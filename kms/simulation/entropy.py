@@ -1,14 +1,18 @@
 """A machine's source of randomness, and how it can fail.
 
-Theory of operation. What a node asks of it are names: of its process, and of streams whose
-applications brought none. A source that repeats itself gives the last one again, as a stuck
-generator does, or those from an earlier one on, as a machine does that was put back with its
-memory: then a process has the number of one before it, and a new stream the name of an old one.
+Theory of operation. What a node asks of it are names, of its process and of streams whose
+applications brought none, and the keys that several nodes are to hold. A source that repeats itself
+gives the last one again, as a stuck generator does, or those from an earlier one on, as a machine
+does that was put back with its memory: then a process has the number of one before it, and a new
+stream the name of an old one.
 """
 
+import hashlib
 import random
 from collections.abc import Callable
 from uuid import UUID
+
+from kms.domain.secret import Secret
 
 # What is repeated was drawn at most so many draws ago.
 KEPT_MAX = 64
@@ -42,6 +46,10 @@ class Entropy:
         self._drawn.append(drawn)
         del self._drawn[:-KEPT_MAX]
         return drawn
+
+    def bits(self, length_bytes: int) -> Secret:
+        """Raises ``EntropyError``. A source that repeats itself repeats these as well."""
+        return Secret(hashlib.shake_256(self.uuid4().bytes).digest(length_bytes))
 
     def _bad(self) -> UUID:
         if not self._bad_draws:

@@ -9,6 +9,7 @@ that was there before it: what was asked for in an earlier life never happens.
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ from kms.domain.linkmemory import LinkSettings
 from kms.domain.moment import Moment
 from kms.domain.names import KSID, NodeId, SAEId
 from kms.domain.node import Node
-from kms.domain.requests import Reply, Request, may_want_name, wants_name
+from kms.domain.requests import Reply, Request, bytes_wanted, may_want_name, wants_name
 from kms.simulation.checker import Violation
 from kms.simulation.clock import Clock
 from kms.simulation.disk import Disk, DiskError, Health
@@ -208,10 +209,14 @@ class Site:
             if wants_name(request):
                 return None
             fresh = None
+        drawn, wanted = None, bytes_wanted(request)
+        if wanted:
+            with suppress(EntropyError):
+                drawn = self.entropy.bits(wanted)
         number = self.simulation.next_number()
         self._waiting[number] = on_answer
         self.watch.tell("asked", self, number, caller, request)
-        self.put(Asked(request_id=number, caller=caller, request=request, fresh=fresh))
+        self.put(Asked(request_id=number, caller=caller, request=request, fresh=fresh, drawn=drawn))
         return number
 
     def answer(

@@ -214,7 +214,7 @@ async def test_the_status_has_every_member_of_the_standard_in_bits(way: str) -> 
         "max_key_per_request": 1024,
         "max_key_size": 32768,
         "min_key_size": 64,
-        "max_SAE_ID_count": 0,
+        "max_SAE_ID_count": 8,
     }
 
 

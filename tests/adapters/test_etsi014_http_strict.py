@@ -85,7 +85,10 @@ ENC = [
     ),
     (f'{{"additional_slave_SAE_IDs": ["{BOB}"]}}'.encode(), "[0]: sae:bob.b is master, slave"),
     (f'{{"additional_slave_SAE_IDs": ["{ALICE}"]}}'.encode(), "[0]: sae:alice.a is master, slave"),
-    (b'{"additional_slave_SAE_IDs": ["sae:carol.c"]}', "max_SAE_ID_count"),
+    (
+        f'{{"additional_slave_SAE_IDs": {json.dumps([f"sae:{n}.c" for n in range(9)])}}}'.encode(),
+        "max_SAE_ID_count",
+    ),
     (b'{"extension_mandatory": {}}', "extension_mandatory: must be an array"),
     (b'{"extension_mandatory": ["abc"]}', "extension_mandatory[0]: must be an object"),
     (b'{"extension_mandatory": [null]}', "extension_mandatory[0]: must be an object"),

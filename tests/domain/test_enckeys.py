@@ -372,15 +372,6 @@ def test_a_slave_that_is_nobody_or_the_caller_or_lives_here_is_a_bad_request() -
         assert (Outcome.BAD_REQUEST, message) == refusal(pair, enc(pair, slave=slave))
 
 
-def test_additional_slaves_are_refused_for_now() -> None:
-    pair = Pair()
-
-    assert (
-        Outcome.BAD_REQUEST,
-        "this KMS gives a key to one slave: name no additional ones",
-    ) == refusal(pair, enc(pair, additional=(SAEId("sae:bea.bob"),)))
-
-
 def test_policy_and_directory_refuse_a_caller_before_anything_is_looked_up() -> None:
     """I3, and each refusal is journalled (I11)."""
     pair = Pair()

@@ -14,6 +14,7 @@ from kms.domain.wire import (
     Burnt,
     Designate,
     Differ,
+    Entrust,
     Grant,
     Mark,
     Marked,
@@ -261,3 +262,26 @@ def test_an_end_is_mute_while_the_nodes_themselves_wait_for_pad() -> None:
     memory, outgoing = ready()
     outgoing.put(Offer([]))
     assert outgoing.mute
+
+
+def test_entrusted_keys_go_in_a_frame_of_their_own_behind_what_was_queued() -> None:
+    memory, outgoing = ready((0, 4096))
+    message = Entrust(ID, "sae:a", ["sae:b"], 2, 32, 0, bytearray(range(64)))
+    out = outbox()
+    outgoing.put(Marked())
+
+    assert outgoing.entrust(message, 9, out)
+    frames = [opened(memory, each) for each in out.effects if isinstance(each, SendFrame)]
+    assert [[Marked()], [message]] == frames
+    assert cost(Marked()) + cost(message) == outgoing.own_bytes
+
+
+@pytest.mark.parametrize(("window", "level"), [(3200, LEVEL), (4096, 0)])
+def test_keys_are_not_entrusted_beyond_the_window_or_out_of_the_reserve(
+    window: int, level: int
+) -> None:
+    memory, outgoing = ready((0, window), level=level)
+    message = Entrust(ID, "sae:a", ["sae:b"], 2, 32, 0, bytearray(64))
+
+    assert not outgoing.entrust(message, 9, outbox())
+    assert 0 == memory.writer.mark

@@ -6,7 +6,7 @@ from uuid import UUID
 import attrs
 import pytest
 
-from kms.domain import limits, wire
+from kms.domain import limits
 from kms.domain.effects import WipeMaterial
 from kms.domain.errors import LocalFault, PeerFault
 from kms.domain.holds import ALL
@@ -16,6 +16,7 @@ from kms.domain.orders import Act, KeyOrder, OrderDone
 from kms.domain.outbox import Outbox
 from kms.domain.records import HoldRecord
 from kms.domain.status import QoS, Status
+from kms.domain.wireheld import Held, IndexRange
 from tests.domain.streams_play import ANN, BEN, KNOWN, LINK, A, B, Disk, End, Pair, key_of
 
 SUSPEND, RESUME, COMPROMISE = Act.SUSPEND, Act.RESUME, Act.COMPROMISE
@@ -607,7 +608,7 @@ def test_both_audits_say_who_ordered_what_where_and_why(pair: Pair) -> None:
 # ---- a neighbour that means harm ----------------------------------------------------------------
 
 
-def word(**fields: object) -> wire.Held:
+def word(**fields: object) -> Held:
     right: dict[str, object] = {
         "ksid": KNOWN.bytes,
         "local": BEN,
@@ -615,20 +616,20 @@ def word(**fields: object) -> wire.Held:
         "leader": 0,
         "follower": 5,
         "suspended": [],
-        "compromised": [wire.IndexRange(0, 0)],
+        "compromised": [IndexRange(0, 0)],
         "operator": "mallory",
         "reason": "for fun",
     }
-    return wire.Held(**{**right, **fields})  # type: ignore[arg-type]
+    return Held(**{**right, **fields})  # type: ignore[arg-type]
 
 
-def hear(pair: Pair, message: wire.Held) -> None:
+def hear(pair: Pair, message: Held) -> None:
     out = Outbox(pair.now)
     pair.a.streams.on_message(LINK, message, None, out)
     pair.a.disk.commit(list(out.effects))
 
 
-RANGE = wire.IndexRange
+RANGE = IndexRange
 
 
 @pytest.mark.parametrize(
@@ -648,7 +649,7 @@ RANGE = wire.IndexRange
     ],
 )
 def test_a_word_that_makes_no_sense_is_the_neighbours_fault_and_changes_nothing(
-    pair: Pair, message: wire.Held
+    pair: Pair, message: Held
 ) -> None:
     before = dict(pair.a.disk.records)
     with pytest.raises(PeerFault):
@@ -661,7 +662,7 @@ def test_a_word_that_makes_no_sense_is_the_neighbours_fault_and_changes_nothing(
     "message",
     [word(ksid=OTHER.bytes), word(local="sae:else.bob"), word(remote="sae:else.alice")],
 )
-def test_a_word_about_another_stream_changes_nothing(pair: Pair, message: wire.Held) -> None:
+def test_a_word_about_another_stream_changes_nothing(pair: Pair, message: Held) -> None:
     before = dict(pair.a.disk.records)
     hear(pair, message)
 

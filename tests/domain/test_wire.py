@@ -92,3 +92,14 @@ def test_text_that_is_not_utf8_is_the_neighbours_fault() -> None:
 
     with pytest.raises(PeerFault):
         wire.decode_opening(bytes(hello))
+
+
+def test_entrusted_keys_are_never_printed_and_what_they_are_read_from_is_wiped() -> None:
+    keys = bytes(range(65, 97))
+    message = wire.Entrust(bytes(16), "sae:ann", ["sae:ben"], 1, 32, 0, bytearray(keys))
+    secret = wire.encode_entrust(message)
+
+    assert "ABC" not in repr(message)
+    assert "0 of 1, 32 B" in repr(message)
+    assert [message] == wire.decode_wiping(secret)
+    assert not any(secret)

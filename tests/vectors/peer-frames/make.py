@@ -13,6 +13,7 @@ from kms.domain.direction import Direction
 from kms.domain.names import BlockId, LinkId, SecretId
 from kms.domain.otp import universal_hash
 from kms.domain.secret import Secret
+from kms.domain.wireheld import Held, IndexRange
 
 LINK, SECRET = LinkId("alice~bob"), SecretId("00112233445566778899aabbccddeeff")
 BLOCK = UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
@@ -47,20 +48,26 @@ def messages() -> dict[str, wire.Message | wire.Opening]:
         "verdict": wire.Verdict(KSID.bytes, 0, "", False),
         "mark": wire.Mark(KSID.bytes, 8, True, False, 1, 1 << 28),
         "marked": wire.Marked(),
+        "entrust": wire.Entrust(
+            KSID.bytes, "sae:ann", ["sae:ben", "sae:bea"], 3, 32, 1, bytearray(counting(64))
+        ),
+        "entrusted": wire.Entrusted(KSID.bytes),
+        "declined": wire.Declined(KSID.bytes, "the applications do not live at these nodes"),
+        "withdraw": wire.Withdraw(KSID.bytes),
         "designate": wire.Designate(KSID.bytes, 8, 4, 32, 1 << 28),
-        "held": wire.Held(
+        "held": Held(
             KSID.bytes,
             "sae:ann",
             "sae:ben",
             1_700_000_000_000,
             0,
-            [wire.IndexRange(4, 2**32 - 1)],
-            [wire.IndexRange(0, 1), wire.IndexRange(3, 3)],
+            [IndexRange(4, 2**32 - 1)],
+            [IndexRange(0, 1), IndexRange(3, 3)],
             "olga",
             "a laptop was lost",
         ),
-        "held, the whole link": wire.Held(
-            b"", "", "", 0, 1_700_000_000_001, [wire.IndexRange(0, 2**32 - 1)], [], "olga", ""
+        "held, the whole link": Held(
+            b"", "", "", 0, 1_700_000_000_001, [IndexRange(0, 2**32 - 1)], [], "olga", ""
         ),
     }
 

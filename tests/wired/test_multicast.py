@@ -1,0 +1,64 @@
+"""Keys for several slaves, through the counters of two whole nodes."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+
+from kms.domain.keyrequests import DecKeys, EncKeys, KeysReply, Outcome
+from kms.domain.names import SAEId
+from kms.domain.policy import Policy, Rule
+from tests.wired.nodes import Wired, network, wired
+from tests.world import ALICE, ANN, BEN, BOB
+
+BEA = SAEId("sae:bea")
+
+
+@pytest.fixture
+async def nodes() -> AsyncIterator[Wired]:
+    policy = Policy(rules=(Rule(one=ANN, other="sae:*"),))
+    async with wired(view=network(policy, {ANN: ALICE, BEN: BOB, BEA: BOB})) as both:
+        yield both
+
+
+async def asked(nodes: Wired) -> KeysReply:
+    """Keys that ann gets for both, as soon as there is key enough."""
+    wish = EncKeys(slave=BEN, additional_slaves=(BEA,), number=5, key_bytes=32)
+    with trio.fail_after(30):
+        while True:
+            reply = await nodes.alice.counter.enc_keys(ANN, wish)
+            if reply.outcome is Outcome.DELIVERED:
+                return reply
+            await trio.sleep(0.1)
+
+
+async def test_a_master_and_two_slaves_get_the_same_keys_each_of_them_once(
+    nodes: Wired, autojump_clock: object
+) -> None:
+    mine = await asked(nodes)
+    first = await nodes.bob.counter.dec_keys(BEN, DecKeys(master=ANN, key_ids=mine.key_ids))
+    second = await nodes.bob.counter.dec_keys(BEA, DecKeys(master=ANN, key_ids=mine.key_ids))
+    again = await nodes.bob.counter.dec_keys(BEN, DecKeys(master=ANN, key_ids=mine.key_ids))
+
+    assert mine.keys is not None
+    assert 160 == len(mine.keys)
+    assert mine.keys == first.keys == second.keys
+    assert Outcome.BAD_REQUEST is again.outcome
+
+
+async def test_a_random_source_that_fails_refuses_these_and_no_others(
+    nodes: Wired, autojump_clock: object
+) -> None:
+    await asked(nodes)
+    one = EncKeys(slave=BEN, number=1, key_bytes=32)
+    with trio.fail_after(30):
+        while (await nodes.alice.counter.enc_keys(ANN, one)).outcome is not Outcome.DELIVERED:
+            await trio.sleep(0.1)
+    nodes.alice.entropy.fail()
+    wish = EncKeys(slave=BEN, additional_slaves=(BEA,), number=5, key_bytes=32)
+    refused = await nodes.alice.counter.enc_keys(ANN, wish)
+    served = await nodes.alice.counter.enc_keys(ANN, one)
+
+    assert (Outcome.UNAVAILABLE, None) == (refused.outcome, refused.keys)
+    assert "randomness" in refused.message
+    assert Outcome.DELIVERED is served.outcome
