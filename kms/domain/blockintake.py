@@ -68,6 +68,11 @@ class BlockIntake:
         if self._guard.alarmed:
             # Nothing is served: a full pool stays full, and only good blocks end the alarm.
             most += limits.ALARM_ROOM_BLOCKS * size_bytes
+        elif any(pad.above_reserve() < limits.DRAINED_BYTES for pad in memory.pads):
+            # What lies there is reserve, which a small pool is in whole, or the other direction's:
+            # no key is made of it, so nobody would ever make room for the next block (I12).
+            most = max(most, sum(pad.reserve() for pad in memory.pads))
+            most += limits.DRAINED_ROOM_BLOCKS * size_bytes
         pools = memory.writer.level() + memory.reader.level()
         return (
             len(agreement.held) < limits.HELD_BLOCKS_MAX

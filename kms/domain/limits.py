@@ -43,6 +43,11 @@ ALARM_CLEAR_BLOCKS: Final = 3
 # Taken beyond a full pool while the link is under alarm, or nothing could end it: those, and some
 # that only one end has.
 ALARM_ROOM_BLOCKS: Final = 16
+# A direction with less above its reserve than one turn of the pacer is drained.
+DRAINED_BYTES: Final = 16 * KIB
+# Taken beyond a full pool while a direction is drained, or the rest of the pool, which is reserve
+# or the other direction's, would keep it so: one, and one that only one end has.
+DRAINED_ROOM_BLOCKS: Final = 2
 # Kept in the opened window for grants alone: two of them, so that neither end can lock the other.
 GRANT_KEEP_BYTES: Final = 128
 # What a draw needs beside its key: MAC key, the designation itself, and the window's reserve.

@@ -183,10 +183,10 @@ class Link:
         return self.memory.writer.above_reserve()
 
     def peer_level(self) -> int:
-        return max(0, self.memory.reader.level() - limits.RESERVE_BYTES)
+        return self.memory.reader.above_reserve()
 
     def level_max(self) -> int:
-        return max(0, self.memory.settings.pool_bytes_max - limits.RESERVE_BYTES)
+        return max(0, self.memory.settings.pool_bytes_max - self.memory.writer.reserve())
 
     def want(self, length: int) -> None:
         need = length + limits.DRAW_OVERHEAD_BYTES

@@ -423,8 +423,6 @@ def test_the_first_keys_of_a_pair_may_need_a_name_and_a_status_never() -> None:
 
 
 def test_a_link_has_room_up_to_the_ceiling_of_its_pool_above_the_reserve() -> None:
-    world = World()
+    link = World().sites[ALICE].node.links[LINK]
 
-    assert SETTINGS.pool_bytes_max - limits.RESERVE_BYTES == (
-        world.sites[ALICE].node.links[LINK].level_max()
-    )
+    assert SETTINGS.pool_bytes_max - link.memory.writer.reserve() == link.level_max()

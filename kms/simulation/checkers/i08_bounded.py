@@ -80,9 +80,11 @@ def _of_link(site: "Site", name: LinkId, link: "Link") -> Iterator[tuple[str, in
     yield "held blocks", len(agreement.held), limits.HELD_BLOCKS_MAX
     yield "offered blocks", len(agreement._offered), limits.HELD_BLOCKS_MAX
     pool = sum(pad.level() for pad in link.memory.pads) + agreement.held_bytes
-    # A hand-carried secret may come on top of a full pool, and under an alarm some blocks.
+    # A hand-carried secret may come on top of a full pool, and some blocks under an alarm, or
+    # while a direction is drained, which are fewer; then the reserves may be more than the pool.
     block_bytes = site.simulation.network.wires[name].spec.block_bytes
-    most = link.memory.settings.pool_bytes_max + limits.SECRET_BYTES
+    reserves = sum(pad.reserve() for pad in link.memory.pads)
+    most = max(link.memory.settings.pool_bytes_max, reserves) + limits.SECRET_BYTES
     most += limits.ALARM_ROOM_BLOCKS * block_bytes
     yield "bytes in a pool", pool, most
     log = agreement.log
