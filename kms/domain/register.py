@@ -69,6 +69,8 @@ class Register:
         self.waiting_of: Counter[SAEId] = Counter()
         self.promised_bps: Counter[LinkId] = Counter()
         """what the Min_bps of all streams costs, designations included"""
+        self.owed: dict[LinkId, dict[KSID, int]] = {}
+        """streams in line for what they were promised, and since when: the longest first"""
         self._services: dict[LinkId, LinkService] = {}
         self.waiting: dict[int, Waiting] = {}
         self.due: Due[Timer] = Due()
@@ -195,6 +197,14 @@ class Register:
         self.promised_bps[record.link] += cost_bps(record.qos) - cost_bps(stream.record.qos)
         stream.record = record
         self.cap(stream, self.rule_of(record))
+
+    def paid(self, stream: Stream) -> None:
+        """Nothing that was promised is owed to the stream now."""
+        owed = self.owed.get(stream.record.link)
+        if owed is not None:
+            owed.pop(stream.ksid, None)
+            if not owed:
+                del self.owed[stream.record.link]
 
     def rule_of(self, record: StreamRecord) -> Rule | None:
         """The policy's rule by which the stream was opened; None: there is none any longer."""
@@ -340,6 +350,7 @@ class Register:
             del self.of_application[record.local]
         self.promised_bps[record.link] -= cost_bps(record.qos)
         self.caps.drop(record.ksid)
+        self.paid(stream)
         self.pairs.remove(record)
         self.due.clear(("stream", stream))
         self.due.clear(("pace", stream))

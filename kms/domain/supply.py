@@ -54,13 +54,11 @@ class Supply:
         """bytes that each class has come to, by priority"""
         self._number = 0
         self._tidy_at: dict[LinkId, int] = {}
-        self._owed: dict[LinkId, dict[KSID, int]] = {}
-        """streams in line for what they were promised, and since when: the longest first"""
 
     def owed_ms(self, link: LinkId, now_ms: int) -> int:
         """How long somebody has waited for key of this link that was promised, as far as the
         longest owed tell."""
-        owed = self._owed.get(link, {})
+        owed = self._register.owed.get(link, {})
         for ksid, since_ms in list(islice(owed.items(), limits.OWED_LOOKS_MAX)):
             stream = self._register.streams.get(ksid)
             if stream is None or stream.record.link != link or not stream.pace.queued:
@@ -155,14 +153,11 @@ class Supply:
 
     def _leave_line(self, stream: Stream, now_ms: int) -> None:
         """It had its turn, and stands in line again if it still lacks."""
-        pace, link = stream.pace, stream.record.link
+        pace = stream.pace
         pace.queued = 0
         self.consider(stream, now_ms)
-        owed = self._owed.get(link)
-        if owed is not None and not (pace.queued and pace.promised(now_ms)):
-            owed.pop(stream.ksid, None)
-            if not owed:
-                del self._owed[link]
+        if not (pace.queued and pace.promised(now_ms)):
+            self._register.paid(stream)
 
     def _turn(self, stream: Stream, entry: _Entry, most: int, standing: int, now_ms: int) -> int:
         """Chunks of one turn; 0 when it lacks nothing any longer. ``most``: bytes."""
@@ -268,7 +263,7 @@ class Supply:
         pace, link = stream.pace, stream.record.link
         pace.rank = self._rank(stream, now_ms)
         if pace.rank == _PROMISED:
-            self._owed.setdefault(link, {}).setdefault(stream.ksid, now_ms)
+            self._register.owed.setdefault(link, {}).setdefault(stream.ksid, now_ms)
         else:
             self._rise_in_time(stream, now_ms)
         self._number += 1

@@ -9,7 +9,7 @@ from kms.domain.pace import Pace, stock_chunks
 from kms.domain.policy import Policy, Rule
 from kms.domain.qos import cost_bps, is_settled, judge, min_bps_for
 from kms.domain.status import QoS, Status
-from tests.domain.streams_play import ANN, BEN, EVE, A, Pair
+from tests.domain.streams_play import ANN, BEN, EVE, LINK, A, B, Pair, key_of
 
 U32 = st.integers(-1, 2**32)
 QOS = st.builds(
@@ -249,6 +249,35 @@ def test_what_a_stream_in_line_was_promised_and_did_not_get_is_owed_to_it() -> N
 
     assert owed == [10, 100, 600]
     assert left_line == 10
+
+
+def test_streams_that_are_gone_are_owed_nothing() -> None:
+    """On a dry link nobody looks at more of them than the first few."""
+    pair = Pair()
+    for end in pair.ends.values():
+        end.channel.stock = end.channel.window = 0
+        end.channel.rate = 10**9
+    stay, leave = range(1, 70), range(100, 130)
+    for number in (*stay, *leave):
+        pair.open(A, ANN, key_of(number), qos=QoS(min_bps=1_000))
+        pair.settle()
+        pair.open(B, BEN, key_of(number))
+        pair.settle()
+    pair.pass_ms(2_000)
+    owed = pair.a.streams._register.owed
+    before = len(owed[LINK])
+    for number in leave:
+        pair.close(A, key_of(number))
+        pair.close(B, key_of(number))
+        pair.settle()
+    after = len(owed[LINK])
+    for number in stay:
+        pair.close(A, key_of(number))
+        pair.close(B, key_of(number))
+        pair.settle()
+
+    assert (before, after) == (99, 69)
+    assert owed == {}
 
 
 def test_a_second_of_what_is_promised_lies_ready_before_anybody_asks() -> None:
