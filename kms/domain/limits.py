@@ -120,7 +120,15 @@ CHUNK_BYTES_MAX: Final = 1 * MIB
 # Chunks are sealed in units of about this size, so that destroying one keeps the others.
 CHUNK_UNIT_BYTES: Final = 64 * KIB
 STREAMS_MAX: Final = 100_000
+# Of the streams that it opens itself.
 STREAMS_PER_APPLICATION_MAX: Final = 1000
+# What neighbours announced is nobody's own here, and bounded apart (I10): a quarter of the node's
+# places is left for those that applications here open, whatever all neighbours together announce,
+STREAMS_ANNOUNCED_MAX: Final = STREAMS_MAX * 3 // 4
+# one neighbour leaves most of the others' places,
+STREAMS_ANNOUNCED_PER_LINK_MAX: Final = STREAMS_MAX // 4
+# and one remote application the places of all others with the same one here.
+STREAMS_ANNOUNCED_PER_PAIR_MAX: Final = STREAMS_PER_APPLICATION_MAX // 2
 # Undelivered key made ahead for one stream.
 STOCK_BYTES_MAX: Final = 8 * MIB
 STOCK_CHUNKS_MIN: Final = 4

@@ -4,8 +4,8 @@ Rules: this end checks the directory and the policy as the other did (I3), and i
 leader also judges the follower's Min_bps, so that two openings at once cannot both fit.
 """
 
-from kms.domain.names import LinkId, leader_of, sae_id
-from kms.domain.open import Opening
+from kms.domain import limits
+from kms.domain.names import LinkId, SAEId, leader_of, sae_id
 from kms.domain.qos import cost_bps, is_settled, spare_bps, too_much
 from kms.domain.register import Register
 from kms.domain.speech import announced_qos, ksid_of
@@ -13,9 +13,7 @@ from kms.domain.status import Status
 from kms.domain.wire import Announce, AnnouncePair
 
 
-def judge_new(
-    register: Register, opening: Opening, link: LinkId, message: Announce
-) -> tuple[Status, str]:
+def judge_new(register: Register, link: LinkId, message: Announce) -> tuple[Status, str]:
     """The verdict on the announcement, whose names read, and its reason."""
     ksid, qos = ksid_of(message.ksid), announced_qos(message)
     here, there = sae_id(message.remote), sae_id(message.local)
@@ -31,7 +29,7 @@ def judge_new(
     rule = register.policy.rule_for(*opened)
     if rule is None:
         return Status.NO_QKD_CONNECTION, "policy does not let these applications share"
-    full = opening.full(here)
+    full = _full(register, link, here, there)
     if full:
         return Status.NO_QKD_CONNECTION, full
     if isinstance(message, AnnouncePair):
@@ -52,3 +50,20 @@ def judge_new(
         if qos.min_bps and cost_bps(qos) > spare:
             return Status.QOS_NOT_MET, too_much(qos, spare)
     return Status.SUCCESS, ""
+
+
+def _full(register: Register, link: LinkId, here: SAEId, there: SAEId) -> str:
+    """Which limit keeps the neighbour from one more stream here; empty for none. None of them is
+    that of what ``here`` opens itself: a neighbour's streams take nothing from it (I10)."""
+    if register.announced_of[here, there] >= limits.STREAMS_ANNOUNCED_PER_PAIR_MAX:
+        most = limits.STREAMS_ANNOUNCED_PER_PAIR_MAX
+        return f"the applications already have {most} streams that were opened at the other node"
+    if register.announced_on[link] >= limits.STREAMS_ANNOUNCED_PER_LINK_MAX:
+        most = limits.STREAMS_ANNOUNCED_PER_LINK_MAX
+        return f"this node already has {most} streams that were opened at the other node"
+    if register.announced_on.total() >= limits.STREAMS_ANNOUNCED_MAX:
+        most = limits.STREAMS_ANNOUNCED_MAX
+        return f"this node already has {most} streams that were opened at other nodes"
+    if len(register.streams) >= limits.STREAMS_MAX:
+        return f"this node already has {limits.STREAMS_MAX} streams"
+    return ""

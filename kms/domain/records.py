@@ -150,6 +150,9 @@ class StreamRecord:
     paired: bool = False
     """it carries keys with IDs (ETSI GS QKD 014); the application of the end that designates is the
     master SAE"""
+    announced: bool = False
+    """the neighbour's word began it here, not the local application: it counts among what the
+    neighbour announced, for good, whichever end designates"""
 
 
 @attrs.frozen(kw_only=True)

@@ -66,6 +66,10 @@ class Register:
         self.pairs = Pairs()
         self.on_link: dict[LinkId, dict[KSID, None]] = {}
         self.of_application: Counter[SAEId] = Counter()
+        """streams that it opened; what neighbours announced counts below"""
+        self.announced_on: Counter[LinkId] = Counter()
+        self.announced_of: Counter[tuple[SAEId, SAEId]] = Counter()
+        """local, remote"""
         self.waiting_of: Counter[SAEId] = Counter()
         self.promised_bps: Counter[LinkId] = Counter()
         """what the Min_bps of all streams costs, designations included"""
@@ -330,7 +334,11 @@ class Register:
         assert record.ksid not in self.streams, "a KSID names one stream"
         self.streams[record.ksid] = stream
         self.on_link.setdefault(record.link, {})[record.ksid] = None
-        self.of_application[record.local] += 1
+        if record.announced:
+            self.announced_on[record.link] += 1
+            self.announced_of[record.local, record.remote] += 1
+        else:
+            self.of_application[record.local] += 1
         self.promised_bps[record.link] += cost_bps(record.qos)
         assert self.now is not None, "a stream begins in an event"
         outages = self.service(record.link).outages
@@ -345,9 +353,15 @@ class Register:
         assert not stream.openings, "a stream ends when its requests are answered"
         del self.streams[record.ksid]
         del self.on_link[record.link][record.ksid]
-        self.of_application[record.local] -= 1
-        if not self.of_application[record.local]:
-            del self.of_application[record.local]
+        if record.announced:
+            self.announced_on[record.link] -= 1
+            self.announced_of[record.local, record.remote] -= 1
+            if not self.announced_of[record.local, record.remote]:
+                del self.announced_of[record.local, record.remote]
+        else:
+            self.of_application[record.local] -= 1
+            if not self.of_application[record.local]:
+                del self.of_application[record.local]
         self.promised_bps[record.link] -= cost_bps(record.qos)
         self.caps.drop(record.ksid)
         self.paid(stream)

@@ -109,7 +109,7 @@ class StreamAgreement:
             raise _fault(error.reason) from None
         stream = self._register.streams.get(ksid)
         if stream is None:
-            status, reason = judge_new(self._register, self._opening, link, message)
+            status, reason = judge_new(self._register, link, message)
         else:
             record = stream.record
             mine = (record.link, record.local, record.remote) == (link, here, there)
@@ -164,6 +164,7 @@ class StreamAgreement:
             created_ms=now.wall_ms,
             touched_ms=now.wall_ms,
             paired=paired,
+            announced=True,
         )
         stream = Stream(record, KeyRuns(ksid), now)
         # A store put back to before the stream was opened has forgotten what it delivered of it:

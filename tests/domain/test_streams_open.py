@@ -14,6 +14,7 @@ from kms.domain.qos import min_bps_for
 from kms.domain.records import StreamRecord
 from kms.domain.requests import OpenConnect, OpenReply
 from kms.domain.status import QoS, Status
+from kms.domain.wire import Announce, encode
 from tests.domain.streams_play import (
     ANN,
     BEN,
@@ -343,7 +344,71 @@ def test_an_application_has_a_limited_number_of_streams(monkeypatch: pytest.Monk
     assert pair.status(A, numbers[2]) is Status.NO_QKD_CONNECTION
     assert "2 streams" in pair.message(A, numbers[2])
     assert pair.status(B, numbers[0]) is None
-    assert pair.status(A, others) is Status.NO_QKD_CONNECTION, "Ben has two already"
+    assert pair.status(A, others) is Status.PEER_NOT_CONNECTED_YET, "Ben opened none of them"
+
+
+def test_what_one_remote_application_opens_takes_no_place_of_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A remote application opened streams until the one it named here could open none itself."""
+    monkeypatch.setattr(limits, "STREAMS_PER_APPLICATION_MAX", 4)
+    monkeypatch.setattr(limits, "STREAMS_ANNOUNCED_PER_PAIR_MAX", 3)
+    pair = Pair()
+    openings = []
+    for _ in range(4):
+        openings.append(pair.open(B, BEN, other=ANN))
+        pair.settle()
+    own = [pair.open(A, ANN, other=BEN) for _ in range(4)]
+    of_another = pair.open(B, BEN, other=EVE)
+    pair.settle()
+    verdicts = [pair.status(B, number) for number in openings]
+
+    assert verdicts == [Status.PEER_NOT_CONNECTED_YET] * 3 + [Status.NO_QKD_CONNECTION]
+    assert "3 streams that were opened at the other node" in pair.message(B, openings[3])
+    assert [pair.status(A, n) for n in own[:3]] == [Status.PEER_NOT_CONNECTED_YET] * 3
+    assert pair.status(A, own[3]) is Status.NO_QKD_CONNECTION, "Bob takes three of them"
+    assert pair.status(B, of_another) is Status.PEER_NOT_CONNECTED_YET
+
+
+@pytest.mark.parametrize("designates", [True, False])
+@pytest.mark.parametrize("bound", ["PER_PAIR", "PER_LINK", ""])
+def test_what_a_neighbour_announces_takes_no_place_of_those_who_open(
+    monkeypatch: pytest.MonkeyPatch, bound: str, designates: bool
+) -> None:
+    """Whatever it says of who designates, now or later, and through a restart."""
+    name = "_".join(filter(None, ("STREAMS_ANNOUNCED", bound, "MAX")))
+    monkeypatch.setattr(limits, name, 3)
+    monkeypatch.setattr(limits, "STREAMS_PER_APPLICATION_MAX", 3)
+    monkeypatch.setattr(limits, "STREAMS_MAX", 7)
+    pair = Pair()
+
+    def announce(number: int, *, designates: bool) -> None:
+        message = Announce(
+            ksid=key_of(number).bytes,
+            local=BEN,
+            remote=ANN,
+            designates=designates,
+            qos=list(attrs.astuple(SETTLED)[:7]),
+            mimetype="",
+            next_index=0,
+            joined=True,
+            branch=0,
+        )
+        pair.a.inbox.append((encode([message]), None))
+        pair.hear(A)
+
+    for number in range(1, 10):
+        announce(number, designates=designates)
+    for number in range(1, 10):
+        announce(number, designates=not designates)
+    told = pair.a.streams.count
+    pair.crash(A)
+    pair.link()
+    numbers = [pair.open(A, ANN) for _ in range(4)]
+
+    assert told == 3
+    assert [pair.status(A, number) for number in numbers[:3]] == [None] * 3, "they wait for Bob"
+    assert "the application already has 3 streams" in pair.message(A, numbers[3])
 
 
 def test_a_node_has_a_limited_number_of_streams(monkeypatch: pytest.MonkeyPatch) -> None:
