@@ -39,10 +39,17 @@ COUNTERS: Final = frozenset(
 """Figures that nothing is decided by."""
 
 PASSING: Final = frozenset(
-    {"Register.now", "Node._ticked_ms", "Link.stirred", "Upkeep.due_ms", "Window._run"}
+    {
+        "Register.now",
+        "Node._ticked_ms",
+        "Link.stirred",
+        "Upkeep.due_ms",
+        "Window._run",
+        "Policy._found",
+    }
 )
 """The moment of the last event, whatever that was; what the end of a batch looks at again; and what
-is counted again when it is asked."""
+is counted, or looked up, again when it is asked."""
 
 SESSION: Final = frozenset(
     {

@@ -196,6 +196,9 @@ CAP_PAUSE_MS_MIN: Final = 100
 CAP_PAUSE_MS_PER_STREAM: Final = 10
 # A cap holds a second's worth: waiting for all of that would waste some.
 CAP_PAUSE_MS_MAX: Final = 900
+# Two applications whose rule is remembered: a thousand rules take 2 ms to look through. Who asks
+# for others without end pays that each time; who is in use stays.
+RULES_FOUND_MAX: Final = 16_384
 # Rates of pairs without streams are remembered until there are so many, twice what is in use:
 # closing and opening again must not begin a new second's worth.
 CAPS_KEPT_MIN: Final = 1024

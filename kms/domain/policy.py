@@ -6,11 +6,13 @@ joined at the other. The node where it is opened holds it to the rate (``caps``)
 else, the same at a reload.
 """
 
+from collections import OrderedDict
 from enum import Enum
 from fnmatch import fnmatchcase
 
 import attrs
 
+from kms.domain import limits
 from kms.domain.names import NodeId, SAEId
 
 
@@ -54,6 +56,10 @@ class Policy:
     rules: tuple[Rule, ...] = ()
     revoked: frozenset[str] = frozenset()
     """SHA-256 fingerprints of certificates refused at the next request, lower-case hex"""
+    _found: OrderedDict[tuple[SAEId, SAEId, NodeId], Rule | None] = attrs.field(
+        factory=OrderedDict, init=False, eq=False, repr=False
+    )
+    """what ``rule_for`` said lately, the latest last: rules never change, a reload brings others"""
 
     def may_share(self, caller: SAEId, peer: SAEId) -> bool:
         """Whether ``caller`` may join a stream with ``peer`` that there is."""
@@ -62,7 +68,13 @@ class Policy:
     def rule_for(self, opener: SAEId, peer: SAEId, at: NodeId) -> Rule | None:
         """The rule by which ``opener``, who lives at the node ``at``, may open a stream with
         ``peer``; None: it may not."""
-        for rule in self.rules:
-            if rule.at in (None, at) and rule.matches(opener, peer):
-                return rule
-        return None
+        asked = (opener, peer, at)
+        if asked in self._found:
+            self._found.move_to_end(asked)
+            return self._found[asked]
+        allow = (each for each in self.rules if each.at in (None, at))
+        rule = next((each for each in allow if each.matches(opener, peer)), None)
+        self._found[asked] = rule
+        if len(self._found) > limits.RULES_FOUND_MAX:
+            self._found.popitem(last=False)
+        return rule

@@ -89,6 +89,7 @@ ENC = [
         f'{{"additional_slave_SAE_IDs": {json.dumps([f"sae:{n}.c" for n in range(9)])}}}'.encode(),
         "max_SAE_ID_count",
     ),
+    (f'{{"additional_slave_SAE_IDs": {json.dumps([None] * 9)}}}'.encode(), "max_SAE_ID_count"),
     (b'{"extension_mandatory": {}}', "extension_mandatory: must be an array"),
     (b'{"extension_mandatory": ["abc"]}', "extension_mandatory[0]: must be an object"),
     (b'{"extension_mandatory": [null]}', "extension_mandatory[0]: must be an object"),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from kms.domain import limits
 from kms.domain.caps import Cap
 from kms.domain.effects import Refuse
-from kms.domain.names import KSID, NodeId
+from kms.domain.names import KSID, NodeId, SAEId
 from kms.domain.policy import Policy, Rule, Share
 from kms.domain.qos import judge
 from kms.domain.requests import OpenReply
@@ -125,6 +125,32 @@ def test_the_first_rule_that_matches_decides() -> None:
     assert policy.rule_for(BEN, ANN, B) == policy.rules[0]
     assert policy.rule_for(EVE, BEN, A) == capped(2)
     assert policy.rule_for(ANN, EVE, A) is None
+
+
+def test_a_rule_is_looked_for_once_among_all_and_found_at_once_while_its_pair_is_in_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With a thousand rules each enc_keys and each status took 2 ms of the core."""
+    monkeypatch.setattr(limits, "RULES_FOUND_MAX", 2)
+    looked = list[SAEId]()
+
+    class Watched(Rule):
+        def matches(self, caller: SAEId, peer: SAEId) -> bool:
+            looked.append(caller)
+            return super().matches(caller, peer)
+
+    policy = Policy(rules=(Watched(one=ANN, other=BEN),))
+    strangers = [SAEId(f"sae:s{number}.alice") for number in range(100)]
+    found = [policy.rule_for(ANN, BEN, A)]
+    for stranger in strangers:
+        assert policy.rule_for(stranger, BEN, A) is None
+        found.append(policy.rule_for(ANN, BEN, A))
+
+    assert found == [policy.rules[0]] * 101
+    assert looked == [ANN, *strangers]
+    assert policy.rule_for(ANN, BEN, B) == policy.rules[0], "another node may be another rule's"
+    assert policy == Policy(rules=policy.rules)
+    assert len(policy._found) == 2
 
 
 # ---- how much is promised ------------------------------------------------------------------------

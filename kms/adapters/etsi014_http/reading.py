@@ -138,6 +138,9 @@ def _key_bytes(size: int | None) -> int:
 def _additional(caller: SAEId, first: SAEId, asked: Members) -> tuple[SAEId, ...]:
     name = "additional_slave_SAE_IDs"
     listed = _list(asked, name)
+    # Not one by one: a body has room for tens of thousands.
+    if len(listed) > ADDITIONAL_SLAVES_MAX:
+        raise BadRequest(f"{name}: at most {ADDITIONAL_SLAVES_MAX} are served (max_SAE_ID_count)")
     named = {caller, first}
     additional = []
     for number, text in enumerate(listed):
@@ -146,8 +149,6 @@ def _additional(caller: SAEId, first: SAEId, asked: Members) -> tuple[SAEId, ...
             raise BadRequest(f"{name}[{number}]: {shown(one)} is master, slave or named twice")
         named.add(one)
         additional.append(one)
-    if len(additional) > ADDITIONAL_SLAVES_MAX:
-        raise BadRequest(f"{name}: at most {ADDITIONAL_SLAVES_MAX} are served (max_SAE_ID_count)")
     return tuple(additional)
 
 
