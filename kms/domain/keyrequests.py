@@ -56,7 +56,8 @@ class Outcome(Enum):
 
 @attrs.frozen(kw_only=True)
 class KeysReply:
-    """Answer to ``EncKeys`` and ``DecKeys``: all keys asked for, or none and nothing is lost."""
+    """Answer to ``EncKeys`` and ``DecKeys``: all keys asked for, or none. With none, nothing was
+    taken, unless the store could not read what was: then those keys are lost at this end."""
 
     outcome: Outcome
     message: str = ""

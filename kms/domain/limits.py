@@ -218,8 +218,12 @@ TTL_MAX_S: Final = 30 * 24 * 60 * 60
 # What was delivered is unreadable in the files after this long at the most (I6).
 DESTROY_WITHIN_MS: Final = 60_000
 # Delivered bytes are wiped this long after the delivery at the earliest: they are read from the
-# store behind the commit that records the delivery, and must not be gone by then.
+# store behind the commit that records the delivery. By then that is over, or the wipe waits for it.
 WIPE_AFTER_MS: Final = 2000
+# A commit that wipes waits this long at the most for deliveries that are not read yet. A wipe is
+# due some 32 s after its delivery at the latest; it may wait behind such a commit, then in its own:
+# that ends within the minute.
+UNREAD_WAIT_MS: Final = 12_000
 # Deliveries within such a step are one run.
 WIPE_STEP_MS: Final = 250
 # Timers of one tick; the rest follow in the next one.

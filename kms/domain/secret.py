@@ -4,6 +4,7 @@ Rules: key material is a ``Secret`` from the socket it came in by to the one it 
 holds the last reference calls ``wipe``. What Python cannot keep is in docs/limits-of-python.md.
 """
 
+from collections.abc import Sequence
 from typing import Final, Self
 
 import numpy as np
@@ -36,6 +37,17 @@ class Secret:
         secret = cls.__new__(cls)
         secret._bits = bits
         return secret
+
+    @classmethod
+    def joined(cls, parts: Sequence["Secret"]) -> Self:
+        """All parts in one buffer, one behind the other; the parts are wiped."""
+        bits = bytearray(sum(map(len, parts)))
+        at = 0
+        for each in parts:
+            bits[at : at + len(each)] = each._bits
+            at += len(each)
+            each.wipe()
+        return cls.adopt(bits)
 
     def __len__(self) -> int:
         return len(self._bits)

@@ -42,12 +42,13 @@ class Northbound(Protocol):
     async def enc_keys(self, caller: SAEId, request: EncKeys) -> KeysReply:
         """Returns within a bound of the node's own. With DELIVERED the keys lie at the slave's
         node, the delivery is durable and audited before this returns, and each key is delivered
-        here once; the caller wipes them. Else nothing was taken."""
+        here once; the caller wipes them. Else nothing was taken, or keys were and are lost at this
+        end (a disk that cannot be read in time): the message says so."""
         ...
 
     async def dec_keys(self, caller: SAEId, request: DecKeys) -> KeysReply:
         """With DELIVERED all the keys named, in the order named, durably and audited, each
-        delivered here once; the caller wipes them. Else nothing was taken."""
+        delivered here once; the caller wipes them. Else as ``enc_keys``."""
         ...
 
     async def pair_status(self, caller: SAEId, request: PairStatus) -> PairStatusReply:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import attrs
 
-from kms.domain.effects import Write
+from kms.domain.effects import Stretch, Write
 from kms.domain.names import MaterialId
 from kms.domain.records import Record
 from kms.domain.secret import Secret
@@ -62,6 +62,14 @@ class Storage(Protocol):
 
     async def read(self, material: MaterialId, offset: int, length: int) -> Secret:
         """The bytes, which stay. Any range. Raises ``StoreFault`` as ``take`` does."""
+        ...
+
+    async def read_all(self, stretches: Sequence[Stretch]) -> Secret:
+        """The bytes of all stretches, one behind the other, which stay; or ``StoreFault``.
+
+        At one stroke: no commit comes between two of them, and none is waited for but those that
+        were handed over before.
+        """
         ...
 
     def statistics(self) -> StorageStatistics: ...

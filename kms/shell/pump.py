@@ -8,9 +8,9 @@ disk the next batch gathers. So nothing leaves the node before what it depends o
 I5, I11), and a disk that is slow makes batches larger, not queues longer. A crash on the way leaves
 an audit record of what did not leave, or a write whose outputs did not.
 
-Keys that the store has at hand are delivered then and there (``delivery``). Other reading of
-material goes to a second task: a delivery does not wait for the next commit. What it reads for the
-node comes back as an event.
+Keys are delivered beside it (``delivery``), then and there or by a second task; a commit that wipes
+waits for those that are not read yet. A third task reads and takes material for the node: what it
+finds comes back as an event.
 
 A store, journal or witness that fails or hangs ends the pump, and with it the node: after a failed
 sync nothing about the disk is known, and without a journal no key may leave.
@@ -122,9 +122,7 @@ class Pump:
         # callers that hung up (bounded by those that waited), devices that came or went.
         self._soon: deque[MaterialOpened | HungUp | DeviceChanged] = deque()
         self._wake = trio.Event()
-        self._to_read, self._reads = trio.open_memory_channel[
-            TakeMaterial | ReadMaterial | DeliverKey | DeliverKeys
-        ](math.inf)
+        self._to_read, self._reads = trio.open_memory_channel[TakeMaterial | ReadMaterial](math.inf)
         self._ticked_ms = -limits.TICK_MS
         self._waiters: dict[int, Waiter] = {}
         self._delivery = Delivery(
@@ -223,6 +221,7 @@ class Pump:
         """Pumps until cancelled. Raises the fault of store, journal or witness: the node stops."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._read_material)
+            nursery.start_soon(self._delivery.run)
             while True:
                 with trio.move_on_after(max(0.0, self._pause_s())):
                     await self._wake.wait()
@@ -276,6 +275,7 @@ class Pump:
         entries = [each.entry for each in effects if isinstance(each, Audit)]
         entries = in_runs(entries) + self._entries
         self._entries = []
+        await self._delivery.read_before(writes)
         with disk_time():
             await self._make_durable(writes, entries)
             for effect in effects:
@@ -313,8 +313,7 @@ class Pump:
             case SendFrame(link=link, session=session, data=data):
                 self._peers.send(link, session, data)
             case DeliverKey() | DeliverKeys():
-                if not self._delivery.now(output):
-                    self._to_read.send_nowait(output)
+                self._delivery.deliver(output)
             case TakeMaterial() | ReadMaterial():
                 self._to_read.send_nowait(output)
             case Answer(request_id=request_id, reply=reply):
@@ -346,10 +345,7 @@ class Pump:
     async def _read_material(self) -> None:
         async for asked in self._reads:
             with disk_time():
-                if isinstance(asked, DeliverKey | DeliverKeys):
-                    await self._delivery.read(asked)
-                else:
-                    self.put_soon(await self._open(asked))
+                self.put_soon(await self._open(asked))
 
     async def _open(self, asked: TakeMaterial | ReadMaterial) -> MaterialOpened:
         read = self._storage.take if isinstance(asked, TakeMaterial) else self._storage.read

@@ -5,19 +5,23 @@ Method: data keys and nonces are recorded as they are drawn, then each byte of e
 for them and for the plaintext; and what the slots still hold is unwrapped with the sealer in hand.
 """
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 
 from kms.adapters.memory.entropy import SeededEntropy
 from kms.adapters.memory.sealer import MemorySealer
 from kms.adapters.store_sqlite import SQLiteStore, slots, unit
+from kms.adapters.store_sqlite.engine import Opened
 from kms.adapters.store_sqlite.limits import FRESH_BYTES_MAX
 from kms.domain.errors import StoreFault
 from kms.domain.names import MaterialId
 from kms.domain.secret import Secret
-from tests.contract.storage_samples import bits, store, wipe
+from tests.contract.storage_samples import bits, store, stretch, wipe
 
 UNIT = 4096
 BLOCK = MaterialId("block/1")
@@ -212,6 +216,71 @@ async def test_a_part_of_a_unit_that_is_read_leaves_the_rest_at_hand(tmp_path: P
 
     assert rest is not None
     assert bits(UNIT)[32:64] == bytes(rest.expose())
+    await storage.aclose()
+
+
+async def test_units_that_several_stretches_share_are_opened_once_and_their_rest_is_at_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = await SQLiteStore.open(tmp_path / "store", MemorySealer(), node="a")
+    await storage.commit([store("chunk/1", bits(2 * UNIT), UNIT), store(BLOCK, bits(UNIT), UNIT)])
+    storage._fresh.clear()
+    opened: list[MaterialId] = []
+    read = storage._engine.read
+
+    def spied(name: MaterialId, offset: int, length: int) -> tuple[list[Opened], int]:
+        opened.append(name)
+        return read(name, offset, length)
+
+    monkeypatch.setattr(storage._engine, "read", spied)
+    await storage.read_all([stretch("chunk/1", at, 32) for at in range(0, 2 * UNIT, 64)])
+    await storage.read_all([stretch(BLOCK, 0, 32), stretch(BLOCK, 64, 32)])
+    rest = storage.at_hand(MaterialId("chunk/1"), 32, 2 * UNIT - 64)
+
+    assert opened == ["chunk/1"] * 2 + [BLOCK] * 2
+    assert rest is not None
+    assert bits(2 * UNIT)[32:-32] == bytes(rest.expose())
+    assert storage._fresh.bytes == 2 * UNIT
+    await storage.aclose()
+
+
+@pytest.mark.parametrize("call", ["read", "read part", "read_all", "take"])
+async def test_bits_that_nobody_waits_for_any_more_are_wiped(
+    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller is cancelled while the thread is about to read for it."""
+    storage = await SQLiteStore.open(tmp_path / "store", MemorySealer(), node="a")
+    await storage.commit([store(BLOCK, bits(UNIT), UNIT), store("block/2", bits(UNIT), UNIT)])
+    ask: dict[str, Callable[[], Awaitable[Secret]]] = {
+        "read": lambda: storage.read(BLOCK, 0, UNIT),
+        "read part": lambda: storage.read(BLOCK, 5, 32),
+        "read_all": lambda: storage.read_all([stretch(BLOCK, 5, 9), stretch("block/2", 0, 9)]),
+        "take": lambda: storage.take(BLOCK, 0, UNIT),
+    }
+    made: list[Secret] = []
+    full: list[bool] = []
+    adopt = Secret.adopt
+
+    def spied(buffer: bytearray) -> Secret:
+        made.append(adopt(buffer))
+        full.append(any(buffer))
+        return made[-1]
+
+    monkeypatch.setattr(Secret, "adopt", spied)
+    busy = threading.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(storage._writer.run, busy.wait)
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as inner:
+                inner.start_soon(ask[call])
+                await trio.testing.wait_all_tasks_blocked()
+                scope.cancel()
+        busy.set()
+    await storage.commit([])  # its turn comes after
+
+    assert full
+    assert all(full)
+    assert not any(any(each.expose()) for each in made)
     await storage.aclose()
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import attrs
 
-from kms.domain.effects import StoreMaterial, WipeMaterial
+from kms.domain.effects import StoreMaterial, Stretch, WipeMaterial
 from kms.domain.names import MaterialId
 from kms.domain.records import RECORDS, Record
 from kms.domain.secret import Secret
@@ -69,3 +69,7 @@ def store(name: str, material: bytes, unit_bytes: int = 4096) -> StoreMaterial:
 
 def wipe(name: str, offset: int, length: int) -> WipeMaterial:
     return WipeMaterial(material=MaterialId(name), offset=offset, length=length)
+
+
+def stretch(name: str, offset: int, length: int) -> Stretch:
+    return Stretch(index=0, count=1, material=MaterialId(name), offset=offset, length=length)

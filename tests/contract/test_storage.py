@@ -19,7 +19,7 @@ from kms.domain.names import MaterialId, NodeId
 from kms.domain.records import NodeRecord, StreamRecord
 from kms.domain.secret import Secret
 from kms.ports.storage import Storage
-from tests.contract.storage_samples import bits, sample, samples, store, wipe
+from tests.contract.storage_samples import bits, sample, samples, store, stretch, wipe
 
 BLOCK = MaterialId("block/1")
 UNIT = 4096
@@ -343,6 +343,71 @@ async def test_what_is_at_hand_is_what_reading_returns_and_gone_when_it_is_wiped
     assert storage.at_hand(name, 2 * UNIT - 1, 2) is None
     assert storage.at_hand(MaterialId("chunk/2"), 0, 1) is None
     assert bits(2 * UNIT)[:32] == await shown(storage, 0, 32, name)
+
+
+async def test_stretches_of_many_materials_read_as_one_in_order_and_stay(
+    rig: Rig,
+) -> None:
+    storage = await rig.open()
+    names = [f"chunk/{number}" for number in range(40)]
+    await storage.commit([store(each, bits(3 * UNIT, at), UNIT) for at, each in enumerate(names)])
+    asked = [
+        (number, offset, length)
+        for offset, length in ((17, 32), (0, UNIT), (UNIT - 1, 2), (5, 3 * UNIT - 5))
+        for number in (*range(39, -1, -1), 7, 7)
+    ]
+    expected = b"".join(bits(3 * UNIT, at)[start : start + size] for at, start, size in asked)
+    stretches = [stretch(names[at], start, size) for at, start, size in asked]
+
+    async for each in before_and_after_a_crash(rig, storage):
+        for _ in "again":
+            read = await each.read_all(stretches)
+            assert expected == bytes(read.expose())
+            read.wipe()
+    assert 0 == len(await each.read_all([]))
+
+
+@pytest.mark.parametrize("gone", [0, 3, 6])
+@pytest.mark.parametrize("offset", [-1, 100, 2 * UNIT - 1, 1 << 70])
+async def test_one_stretch_that_is_not_there_is_a_fault_and_the_others_stay(
+    rig: Rig, gone: int, offset: int
+) -> None:
+    storage = await rig.open()
+    names = [f"chunk/{number}" for number in range(7)]
+    await storage.commit([store(each, bits(2 * UNIT), UNIT) for each in names])
+    await storage.commit([wipe(names[gone], 110, 1)])
+    stretches = [stretch(each, 0, 32) for each in names]
+    stretches[gone] = stretch(names[gone], offset, 32)
+
+    async for each in before_and_after_a_crash(rig, storage):
+        with pytest.raises(StoreFault):
+            await each.read_all(stretches)
+        del stretches[gone]
+        assert bits(2 * UNIT)[:32] * 6 == bytes((await each.read_all(stretches)).expose())
+        stretches.insert(gone, stretch(names[gone], offset, 32))
+    await storage.aclose()
+    with pytest.raises(StoreFault):
+        await storage.read_all(stretches[:1])
+
+
+async def test_a_commit_after_a_reading_of_all_takes_nothing_from_it(rig: Rig) -> None:
+    """What was handed over first is done first."""
+    storage = await rig.open()
+    names = [f"chunk/{number}" for number in range(40)]
+    await storage.commit([store(each, bits(UNIT), UNIT) for each in names])
+    storage = await rig.crash()
+    found: list[Secret] = []
+
+    async def read() -> None:
+        found.append(await storage.read_all([stretch(each, 0, 32) for each in names]))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked(0.0)
+        await storage.commit([wipe(each, 0, UNIT) for each in names])
+
+    assert bits(UNIT)[:32] * 40 == bytes(found[0].expose())
+    assert storage.at_hand(MaterialId(names[0]), 0, 32) is None
 
 
 async def test_a_record_that_a_commit_names_twice_is_as_it_was_named_last(rig: Rig) -> None:

@@ -15,7 +15,7 @@ from kms.adapters.memory.journal import MemoryJournal
 from kms.adapters.memory.peer import MemoryPeerLinks
 from kms.adapters.memory.storage import MemoryStorage
 from kms.domain.audit import AuditEntry, AuditRecord
-from kms.domain.effects import Save, StoreMaterial, Write
+from kms.domain.effects import Save, StoreMaterial, Stretch, Write
 from kms.domain.moment import Moment
 from kms.domain.names import DeviceId, LinkId, MaterialId
 from kms.domain.records import Record
@@ -133,6 +133,11 @@ class GatedStorage:
         await self._gates.read.passed()
         self._trace.add(self._node, "read", material, offset, length)
         return await self._storage.read(material, offset, length)
+
+    async def read_all(self, stretches: Sequence[Stretch]) -> Secret:
+        await self._gates.read.passed()
+        self._trace.add(self._node, "read_all", stretches)
+        return await self._storage.read_all(stretches)
 
     def statistics(self) -> StorageStatistics:
         return self._storage.statistics()

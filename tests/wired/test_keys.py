@@ -68,7 +68,7 @@ async def test_keys_that_cannot_be_read_are_an_alarm_and_no_key_leaves(
     found = await next_keys(nodes, 1)
     here = await enc(nodes.alice, 3)
     assert nodes.bob.storage is not None
-    monkeypatch.setattr(nodes.bob.storage, "read", _unreadable)
+    monkeypatch.setattr(nodes.bob.storage, "read_all", _unreadable)
     lost = await dec(nodes.bob, here.key_ids)
     monkeypatch.undo()
     after = await dec(nodes.bob, here.key_ids)

@@ -14,7 +14,7 @@ from typing import TypeVar
 import attrs
 import trio
 
-from kms.domain.effects import Forget, Save, StoreMaterial, WipeMaterial, Write
+from kms.domain.effects import Forget, Save, StoreMaterial, Stretch, WipeMaterial, Write
 from kms.domain.errors import StoreFault
 from kms.domain.names import MaterialId
 from kms.domain.records import RECORDS, Record
@@ -138,6 +138,18 @@ class MemoryDisk:
         self.wipe(WipeMaterial(material=name, offset=offset, length=length))
         return bits
 
+    def read_all(self, stretches: Sequence[Stretch]) -> Secret:
+        """As the port says."""
+        parts: list[Secret] = []
+        try:
+            for each in stretches:
+                parts.append(self.read(each.material, each.offset, each.length))
+        except StoreFault:
+            for part in parts:
+                part.wipe()
+            raise
+        return Secret.joined(parts)
+
     @property
     def material_bytes(self) -> int:
         return sum(sum(each.left) for each in self._materials.values())
@@ -205,6 +217,13 @@ class MemoryStorage:
             await trio.lowlevel.checkpoint()
             self._check()
             return self._disk.read(material, offset, length)
+
+    async def read_all(self, stretches: Sequence[Stretch]) -> Secret:
+        self._check()
+        async with self._turn:
+            await trio.lowlevel.checkpoint()
+            self._check()
+            return self._disk.read_all(stretches)
 
     def statistics(self) -> StorageStatistics:
         return StorageStatistics(

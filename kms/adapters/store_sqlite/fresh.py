@@ -98,6 +98,14 @@ class Fresh:
         else:
             self._unit_bytes[key[0]] = unit_bytes, count - 1
 
+    def pour(self, other: "Fresh") -> None:
+        """What was kept here is kept there, and nothing here."""
+        while self._units:
+            (material, _), unit = self._units.popitem(last=False)
+            other.put(material, self._unit_bytes[material][0], unit)
+        self._unit_bytes.clear()
+        self.bytes = 0
+
     def clear(self) -> None:
         """Nothing is kept."""
         while self._units:

@@ -25,7 +25,7 @@ from kms.adapters.store_sqlite.fresh import Fresh
 from kms.adapters.store_sqlite.limits import CLOSE_S, REWRAP_STEP
 from kms.adapters.store_sqlite.plan import Change, Store, split
 from kms.adapters.store_sqlite.writer import T, Writer
-from kms.domain.effects import StoreMaterial, WipeMaterial, Write
+from kms.domain.effects import StoreMaterial, Stretch, WipeMaterial, Write
 from kms.domain.errors import KMSError, StoreFault
 from kms.domain.names import MaterialId
 from kms.domain.records import Record
@@ -153,25 +153,54 @@ class SQLiteStore:
         found = self.at_hand(material, offset, length)
         if found is not None:
             return found
+        opened = Fresh()
+        return await self._run(
+            lambda: self._open(material, offset, length, opened),
+            lambda result: opened.pour(self._fresh),
+        )
 
-        def work() -> tuple[Secret, list[Opened], int]:
-            units, unit_bytes = self._engine.read(material, offset, length)
-            if len(units) == 1 and len(units[0].bits) == length:
-                # Nothing else is in the unit: its buffer is the answer, and nobody asks again.
-                return Secret.adopt(units[0].bits), [], unit_bytes
-            return _joined(units, offset, length), units, unit_bytes
+    async def read_all(self, stretches: Sequence[Stretch]) -> Secret:
+        """As ``Storage.read_all``: one call of the thread. Each unit is opened once, within
+        ``FRESH_BYTES_MAX``."""
+        await trio.lowlevel.checkpoint()
+        found = [self.at_hand(each.material, each.offset, each.length) for each in stretches]
+        opened = Fresh()
 
-        def settle(result: outcome.Outcome[tuple[Secret, list[Opened], int]]) -> None:
-            if not isinstance(result, outcome.Value):
-                return
-            _, units, unit_bytes = result.value
-            for unit in units:
-                if self._keep(material):
-                    self._fresh.put(material, unit_bytes, unit)
-                else:
-                    zero(unit.bits)
+        def work() -> Secret:
+            parts: list[Secret] = []
+            try:
+                for each, at_hand in zip(stretches, found, strict=True):
+                    where = each.material, each.offset, each.length
+                    part = at_hand or opened.read(*where) or self._open(*where, opened)
+                    parts.append(part)
+            except BaseException:
+                for part in parts:
+                    part.wipe()
+                raise
+            return Secret.joined(parts)
 
-        return (await self._run(work, settle))[0]
+        def settle(result: outcome.Outcome[Secret]) -> None:
+            opened.pour(self._fresh)
+            for part in found:
+                if part is not None:  # wiped already, unless the work came to nothing
+                    part.wipe()
+
+        return await self._run(work, settle)
+
+    def _open(self, material: MaterialId, offset: int, length: int, opened: Fresh) -> Secret:
+        """In the thread: the bytes; what else is in their units is in ``opened``, if it is to be
+        kept."""
+        units, unit_bytes = self._engine.read(material, offset, length)
+        if len(units) == 1 and len(units[0].bits) == length:
+            # Nothing else is in the unit: its buffer is the answer, and nobody asks again.
+            return Secret.adopt(units[0].bits)
+        bits = _joined(units, offset, length)
+        for unit in units:
+            if self._keep(material):
+                opened.put(material, unit_bytes, unit)
+            else:
+                zero(unit.bits)
+        return bits
 
     async def rewrap(self, to_epoch: int) -> Rewrapped:
         """Every data key is wrapped under an epoch not below ``to_epoch``, durably; then, and only
