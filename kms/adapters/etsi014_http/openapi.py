@@ -119,7 +119,8 @@ _REFUSALS = {
     400: "Bad request; `message` says why",
     401: "The certificate or policy refuses this caller, or a key was not made for it; no body",
     413: "The body is too large; the connection closes",
-    503: "Not enough key now, a bound is reached, or the KME is sealed or at fault; nothing lost",
+    503: "Not enough key now, a bound is reached, or the KME is sealed or at fault; nothing"
+    " was taken, unless `message` says that keys are lost",
 }
 
 
