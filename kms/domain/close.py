@@ -6,7 +6,7 @@ left but a tombstone. Delivered chunks become unreadable in whole units soon aft
 in any case within ``DESTROY_WITHIN_MS`` (I6), but not before the shell had time to read them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import attrs
 
@@ -15,6 +15,7 @@ from kms.domain.effects import Answer
 from kms.domain.events import Asked
 from kms.domain.keyrequests import EncKeys, KeysReply, Outcome
 from kms.domain.keyruns import TAKEN, UNREAD
+from kms.domain.leftouts import left_out
 from kms.domain.lifecycle import KeyEvent, KeyState
 from kms.domain.outbox import Outbox
 from kms.domain.register import Register
@@ -138,6 +139,14 @@ class Ending:
         expired = stream.runs.expired(out.now)
         self._destroy(stream, expired, "its TTL ended before it was delivered", out)
         if expired and stream.passive:
+            self._speech.say(stream)
+
+    def drop_left_out(self, stream: Stream, taken: Sequence[Span], out: Outbox) -> None:
+        """Of a pair, at the slave's end: once ``taken``, in order, leave too, no more keys are left
+        out below others than may be. The oldest are destroyed, and the master's end is told."""
+        spans = left_out(stream.runs, taken, limits.LEFT_OUT_PER_PAIR_MAX)
+        self._destroy(stream, spans, "left out too long ago, while newer ones were fetched", out)
+        if spans:
             self._speech.say(stream)
 
     def attend(self, stream: Stream, out: Outbox) -> None:

@@ -54,6 +54,7 @@ class Claiming:
                 raise bad_request(NOT_FOUND)
         if len({source.chunk_bytes for source, _ in found}) > 1:
             raise bad_request("the keys have several sizes: ask for those of one size at a time")
+        taken: dict[Stream, list[Span]] = {}
         for source in dict.fromkeys(source for source, _ in found):
             record = source.record
             for link in record.links if isinstance(record, BundleRecord) else (record.link,):
@@ -63,7 +64,10 @@ class Claiming:
             spans = sorted((span for each, span in found if each is source), key=first_of)
             holes = _holes(spans)
             if isinstance(source, Stream):
-                _check_holes(source, spans[0].first, holes)
+                self._check_room(source, holes, out)
+                taken[source] = spans
+        for stream, spans in taken.items():
+            self._ending.drop_left_out(stream, spans, out)
         self._hand_out.deliver(event.request_id, event.caller, request.key_ids, found, out)
 
     def _entitled(
@@ -103,6 +107,13 @@ class Claiming:
             yield span_of(run, index, min(run.end, end))
             index = run.end
 
+    def _check_room(self, stream: Stream, holes: int, out: Outbox) -> None:
+        """What is fetched here and there leaves holes, which are to be remembered one by one, and
+        the keys between them until they are wiped. Raises ``Unserved``."""
+        if stream.runs.crowded(2 * holes, limits.RUNS_PER_PAIR_MAX):
+            self._ending.hasten(stream, out)
+            raise unavailable("too many keys are fetched here and there: try again in 3 s")
+
 
 def _check(request: DecKeys) -> None:
     count, rest = divmod(len(request.key_ids), ID_BYTES)
@@ -119,12 +130,3 @@ def _holes(spans: list[Span]) -> int:
         holes += span.first != end
         end = span.first + span.count
     return holes
-
-
-def _check_holes(stream: Stream, first: int, holes: int) -> None:
-    """What is fetched here and there leaves holes, which are to be remembered one by one."""
-    lowest = stream.runs.next_ready(first + 1)
-    if holes == 1 and lowest == first:
-        return
-    if stream.runs.crowded(2 * holes):
-        raise unavailable("too many keys were left out: fetch the oldest ones first")

@@ -66,10 +66,10 @@ class KeyRuns:
         """Chunks so far, in whatever state."""
         return self._runs[-1].end if self._runs else 0
 
-    def crowded(self, edges: int = 1) -> bool:
+    def crowded(self, edges: int = 1, runs_max: int | None = None) -> bool:
         """So many more edges of holes would be too many. Unread runs side by side have none: a slow
         stream gets its key in many small designations, each a run."""
-        most = limits.RUNS_PER_STREAM_MAX - edges
+        most = (limits.RUNS_PER_STREAM_MAX if runs_max is None else runs_max) - edges
         if len(self._runs) <= most:
             return False
         return sum(left.state is not right.state for left, right in pairwise(self._runs)) > most

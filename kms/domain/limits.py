@@ -248,6 +248,12 @@ KEY_BYTES_MIN: Final = 8
 # half of what may lie ready for a pair, so that every request within both can be met.
 KEY_BYTES_MAX: Final = 4 * KIB
 KEYS_PER_REQUEST_MAX: Final = 1024
+# Stretches of keys that a slave left out, below others that it fetched: then the oldest go. One
+# request that names each second key leaves as many.
+LEFT_OUT_PER_PAIR_MAX: Final = KEYS_PER_REQUEST_MAX
+# Runs of one pair: each stretch left out, and each key of a request that names them here and there,
+# makes two; so do those of another such request before it, which are not wiped yet.
+RUNS_PER_PAIR_MAX: Final = 5 * KEYS_PER_REQUEST_MAX
 # Slaves besides the first: a conference of ten; each of their nodes costs the master's node as much
 # pad as there is key.
 ADDITIONAL_SLAVES_MAX: Final = 8

@@ -13,6 +13,7 @@ from kms.domain.keyrequests import DecKeys, KeysReply, Outcome
 from kms.domain.lifecycle import KeyState
 from kms.domain.names import KSID, SAEId
 from kms.domain.policy import Policy, Rule
+from kms.domain.wire import Lapsed
 from tests.domain.keys_play import FOUND_NOT, dec, got, ids_of, paired
 from tests.domain.streams_play import ANN, BEN, DIRECTORY, LINK, A, B, Pair
 
@@ -217,22 +218,98 @@ def test_a_key_whose_ttl_is_over_is_not_found_and_is_destroyed() -> None:
     assert {KeyState.DESTROYED} == {run.state for run in pair.b.runs(paired(pair, B)[0].ksid)}
 
 
-def test_a_slave_that_leaves_out_too_many_keys_is_asked_to_fetch_the_oldest_first(
+def test_a_slave_that_leaves_keys_out_loses_the_oldest_of_them_and_never_waits_for_newer_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(limits, "RUNS_PER_STREAM_MAX", 10)
+    monkeypatch.setattr(limits, "LEFT_OUT_PER_PAIR_MAX", 4)
     pair = Pair()
     ids = ids_of(got(pair, 40))
-    answers = [dec(pair, ids[each]).outcome for each in range(1, 20, 2)]
-    many = dec(pair, b"".join(ids[20::2]))
-    runs = len(pair.b.runs(paired(pair, B)[0].ksid))
+    answers = [dec(pair, ids[each]).outcome for each in range(1, 40, 2)]
+    left = [each for each in range(0, 40, 2) if dec(pair, ids[each]).outcome is Outcome.DELIVERED]
+    destroyed = [
+        (each.detail["first"], each.detail["count"], each.detail["reason"])
+        for each in pair.b.audit
+        if each.event == "keys-destroyed"
+    ]
 
-    assert Outcome.DELIVERED is answers[0]
-    assert (Outcome.UNAVAILABLE, "too many keys were left out: fetch the oldest ones first") == (
-        refused(many)
-    )
-    assert runs <= limits.RUNS_PER_STREAM_MAX + 2
-    assert Outcome.DELIVERED is dec(pair, ids[0]).outcome
+    assert {Outcome.DELIVERED} == set(answers)
+    assert [32, 34, 36, 38] == left
+    assert destroyed == [
+        (first, 1, "left out too long ago, while newer ones were fetched")
+        for first in range(0, 32, 2)
+    ]
+
+
+def test_keys_that_are_gone_because_they_were_left_out_the_master_is_not_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Slave and master are the same pair: it may fetch what it was not told of."""
+    monkeypatch.setattr(limits, "LEFT_OUT_PER_PAIR_MAX", 1)
+    pair = Pair()
+    first = got(pair, 2)
+    ksid = paired(pair)[0].ksid
+    ready = pair.b.runs(ksid).ready
+    answers = [dec(pair, key_ids(ksid, each, 1)).outcome for each in range(3, 8, 2)]
+    pair.settle()
+    later = got(pair, 1)
+
+    assert ready >= 8
+    assert {Outcome.DELIVERED} == set(answers)
+    assert key_ids(ksid, 0, 2) == first.key_ids
+    assert [Lapsed(ksid.bytes, 6)] == [
+        each for each in pair.b.channel.sent if isinstance(each, Lapsed) and each.below
+    ][-1:]
+    assert key_ids(ksid, 6, 1) == later.key_ids
+
+
+def test_what_a_request_names_is_not_left_out_and_nothing_is_that_no_newer_one_left_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "LEFT_OUT_PER_PAIR_MAX", 4)
+    pair = Pair()
+    ids = ids_of(got(pair, 40))
+    odd = dec(pair, b"".join(ids[1:9:2]))
+    even = dec(pair, b"".join(ids[0:9:2]))
+    rest = dec(pair, b"".join(ids[9:]))
+
+    assert [Outcome.DELIVERED] * 3 == [each.outcome for each in (odd, even, rest)]
+
+
+def test_a_request_may_name_here_and_there_as_many_keys_as_any_other() -> None:
+    """And so may the next one, at once."""
+    pair = Pair()
+    most = limits.KEYS_PER_REQUEST_MAX
+    ids = [each for _ in range(4) for each in ids_of(got(pair, most))]
+    answers = [dec(pair, b"".join(ids[first : first + 2 * most : 2])) for first in (1, 2 * most)]
+    pair.pass_ms(limits.DESTROY_WITHIN_MS)
+    answers.append(dec(pair, b"".join(ids[2 * most + 1 :: 2])))
+
+    assert [Outcome.DELIVERED] * 3 == [each.outcome for each in answers]
+
+
+def test_a_slave_in_a_hurry_waits_until_what_it_fetched_here_and_there_is_wiped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Three seconds: nothing that it leaves out keeps it from newer keys for longer."""
+    monkeypatch.setattr(limits, "LEFT_OUT_PER_PAIR_MAX", 4)
+    monkeypatch.setattr(limits, "RUNS_PER_STREAM_MAX", 10)
+    monkeypatch.setattr(limits, "RUNS_PER_PAIR_MAX", 20)
+    pair = Pair()
+    ids = ids_of(got(pair, 100))[1::2]
+    refusals = []
+    for each in ids:
+        answer = dec(pair, each)
+        if answer.outcome is not Outcome.DELIVERED:
+            refusals.append(refused(answer))
+            pair.pass_ms(3_000)
+            answer = dec(pair, each)
+
+        assert Outcome.DELIVERED is answer.outcome
+    runs = len(pair.b.runs(paired(pair, B)[0].ksid))
+    message = "too many keys are fetched here and there: try again in 3 s"
+
+    assert {(Outcome.UNAVAILABLE, message)} == set(refusals)
+    assert runs <= limits.RUNS_PER_PAIR_MAX + 2
 
 
 def test_keys_are_fetched_while_the_link_is_down() -> None:

@@ -1,14 +1,19 @@
 """Runs of chunks: the edges of a list that has no gap."""
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kms.domain import limits
 from kms.domain.keyruns import KeyRuns
+from kms.domain.leftouts import left_out
 from kms.domain.lifecycle import KeyEvent, KeyState
 from kms.domain.moment import Moment
 from kms.domain.names import MaterialId
 from kms.domain.records import KeyRunRecord
-from kms.domain.run import Span
+from kms.domain.run import Span, span_of
 from tests.domain.linkbench import forgotten, outbox, saved
 from tests.domain.streams_play import KNOWN
 
@@ -104,6 +109,42 @@ def test_many_small_designations_that_nobody_read_yet_are_no_holes(
         runs.move(span, KeyEvent.DESTROY, now=NOW, reason="gone")
 
     assert runs.crowded()
+
+
+@given(st.data())
+def test_what_is_left_out_is_what_waits_below_what_left(data: st.DataObject) -> None:
+    """Against a list of single chunks. W waits, T is taken, G is gone."""
+    runs, chunks = KeyRuns(KNOWN), ""
+    for number, piece in enumerate(data.draw(st.lists(st.text("WTG", min_size=1, max_size=9)))):
+        name = MaterialId(f"m{number}")
+        runs.append(len(piece), material=name, now=NOW, ttl_ms=60_000, reason="made")
+        for index, letter in enumerate(piece, len(chunks)):
+            if letter == "G":
+                span = Span(first=index, count=1, material=name, material_first=len(chunks))
+                runs.move(span, KeyEvent.DESTROY, now=NOW, reason="gone")
+        chunks += piece
+    most = data.draw(st.integers(0, 3))
+    taken = []
+    for index, letter in enumerate(chunks):
+        run = runs.at(index)
+        if letter == "T" and run is not None:
+            taken.append(span_of(run, index, index + 1))
+    stretches = list(re.finditer("W+(?!W|$)", chunks))
+    expected = [
+        index
+        for each in stretches[: max(0, len(stretches) - most)]
+        for index in range(*each.span())
+    ]
+    spans = left_out(runs, taken, most)
+
+    assert expected == [
+        index for each in spans for index in range(each.first, each.first + each.count)
+    ]
+    for each in spans:
+        run = runs.at(each.first)
+
+        assert run is not None
+        assert span_of(run, each.first, each.first + each.count) == each
 
 
 # ---- what can be wiped --------------------------------------------------------------------

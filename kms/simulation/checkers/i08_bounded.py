@@ -65,7 +65,9 @@ def _sizes(site: "Site") -> Iterator[tuple[str, int, int]]:
     timers = 2 * count + len(register.waiting)
     yield "timers", len(register.due), 2 * (2 * timers + ENTRIES_FREE)
     for stream in register.streams.values():
-        yield "runs of one stream", len(stream.runs), limits.RUNS_PER_STREAM_MAX + 2
+        paired = stream.record.paired
+        runs_max = limits.RUNS_PER_PAIR_MAX if paired else limits.RUNS_PER_STREAM_MAX
+        yield "runs of one stream", len(stream.runs), runs_max + 2
         waiting = len(stream.gets) + len(stream.openings)
         yield "requests of one stream", waiting, limits.REQUESTS_PER_STREAM_MAX
         ready = stream.runs.ready * stream.chunk_bytes
