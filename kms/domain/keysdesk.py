@@ -99,9 +99,10 @@ class KeysDesk:
 
 
 def _answer(event: Asked, request: KeysRequest, why: Unserved, out: Outbox) -> None:
-    if why.outcome is None:
+    if why.outcome in (None, Outcome.NOT_ENTITLED):
         subject = _METHODS[type(request)]
         out.audit("refused", actor=event.caller, subject=subject, reason=why.message)
+    if why.outcome is None:
         out.add(Refuse(request_id=event.request_id, message=why.message))
         return
     kind = PairStatusReply if isinstance(request, PairStatus) else KeysReply

@@ -109,6 +109,12 @@ def test_a_key_of_others_is_not_given_and_the_answer_says_whose_it_is_not() -> N
 
     for answer in answers:
         assert (Outcome.NOT_ENTITLED, NOT_MADE_FOR) == refused(answer)
+    for end, callers in ((pair.b, [BEA, BEN, BEN]), (pair.a, [ANN])):
+        assert [(caller, "dec_keys", NOT_MADE_FOR) for caller in callers] == [
+            (each.actor, each.subject, each.detail["reason"])
+            for each in end.audit
+            if each.event == "refused"
+        ]
     assert bits(found) == bits(dec(pair, found.key_ids))
     assert bits(other) == bits(dec(pair, other.key_ids, slave=BEA))
 
