@@ -23,10 +23,9 @@ from kms.domain.lifecycle import KeyState
 from kms.domain.names import LinkId
 from kms.domain.open import Opening
 from kms.domain.outbox import Outbox
-from kms.domain.pace import stock_chunks
+from kms.domain.qos import pair_qos
 from kms.domain.register import Register
 from kms.domain.run import Span, span_of
-from kms.domain.status import QoS
 from kms.domain.stream import Stream, Waiting
 from kms.domain.supply import Supply
 from kms.domain.unserved import bad_request, unavailable
@@ -125,8 +124,7 @@ class Issuing:
             trouble = trouble or "the name of the new stream is taken: try again"
         if trouble or ksid is None:
             raise unavailable(trouble)
-        qos = QoS(key_chunk_size=size, timeout=limits.KEYS_TIMEOUT_MS, ttl=limits.KEYS_TTL_S)
-        return self._opening.begin(ksid, link, pair, qos, out, paired=True)
+        return self._opening.begin(ksid, link, pair, pair_qos(size), out, paired=True)
 
     def _ready(self, stream: Stream, number: int, out: Outbox) -> list[Span]:
         """The ``number`` lowest keys that both ends hold and nobody has; empty if there are fewer.
@@ -150,8 +148,8 @@ class Issuing:
 
 
 def _check(request: EncKeys) -> None:
-    most = min(limits.KEYS_PER_REQUEST_MAX, stock_chunks(max(request.key_bytes, 1)))
-    if not 1 <= request.key_bytes <= limits.CHUNK_BYTES_MAX:
-        raise bad_request(f"a key has 1 to {limits.CHUNK_BYTES_MAX} octets")
-    if not 1 <= request.number <= most:
-        raise bad_request(f"a request is for 1 to {most} keys of this size")
+    if not limits.KEY_BYTES_MIN <= request.key_bytes <= limits.KEY_BYTES_MAX:
+        least, most = limits.KEY_BYTES_MIN, limits.KEY_BYTES_MAX
+        raise bad_request(f"a key has {least} to {most} octets")
+    if not 1 <= request.number <= limits.KEYS_PER_REQUEST_MAX:
+        raise bad_request(f"a request is for 1 to {limits.KEYS_PER_REQUEST_MAX} keys")

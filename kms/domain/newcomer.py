@@ -6,7 +6,7 @@ leader also judges the follower's Min_bps, so that two openings at once cannot b
 
 from kms.domain import limits
 from kms.domain.names import LinkId, SAEId, leader_of, sae_id
-from kms.domain.qos import cost_bps, is_settled, spare_bps, too_much
+from kms.domain.qos import cost_bps, is_pairs, is_settled, spare_bps, too_much
 from kms.domain.register import Register
 from kms.domain.speech import announced_qos, ksid_of
 from kms.domain.status import Status
@@ -33,6 +33,8 @@ def judge_new(register: Register, link: LinkId, message: Announce) -> tuple[Stat
     if full:
         return Status.NO_QKD_CONNECTION, full
     if isinstance(message, AnnouncePair):
+        if not is_pairs(qos):
+            return Status.QOS_NOT_MET, "a QoS that no pair has"
         ends = (there, here) if message.designates else (here, there)
         if register.names_keys(ksid):
             return Status.KSID_IN_USE, "another stream's key IDs begin like this Key_stream_ID"

@@ -128,6 +128,17 @@ def too_much(qos: QoS, spare: int) -> str:
     )
 
 
+def pair_qos(key_bytes: int) -> QoS:
+    """That of a stream of keys with IDs (ETSI GS QKD 014): nothing but the size is asked for."""
+    return QoS(key_chunk_size=key_bytes, timeout=limits.KEYS_TIMEOUT_MS, ttl=limits.KEYS_TTL_S)
+
+
+def is_pairs(qos: QoS) -> bool:
+    """Whether a node that follows ``pair_qos`` could have settled on this."""
+    size = qos.key_chunk_size
+    return limits.KEY_BYTES_MIN <= size <= limits.KEY_BYTES_MAX and qos == pair_qos(size)
+
+
 def is_settled(qos: QoS) -> bool:
     """Whether a node that follows ``judge`` could have settled on this, rates aside."""
     # Jitter is between the application and the node that admitted it.

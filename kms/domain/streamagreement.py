@@ -20,7 +20,7 @@ from kms.domain.names import KSID, LinkId, sae_id
 from kms.domain.newcomer import judge_new
 from kms.domain.open import Opening
 from kms.domain.outbox import Outbox
-from kms.domain.qos import is_settled
+from kms.domain.qos import is_pairs, is_settled
 from kms.domain.records import StreamRecord
 from kms.domain.register import Register
 from kms.domain.revocation import Revocation
@@ -121,7 +121,8 @@ class StreamAgreement:
             fits = qos.key_chunk_size == record.qos.key_chunk_size
             fits = fits or not (stream.runs.end or paired)
             status, reason = Status.SUCCESS, ""
-            if not mine or closed or not fits or not is_settled(qos):
+            settled = is_pairs(qos) if paired else is_settled(qos)
+            if not mine or closed or not fits or not settled:
                 status, reason = Status.KSID_IN_USE, "the Key_stream_ID is in use or closed"
         if status is not Status.SUCCESS:
             buried = self._register.tombstones.get(ksid)

@@ -141,7 +141,7 @@ def test_a_pair_stream_whose_key_ids_would_begin_like_a_bundles_is_refused() -> 
     siege = besieged()
     said(siege, entrust())
     for name in (NAME, KSID(UUID(bytes=NAME.bytes[:12] + b"abcd"))):
-        qos = [32, 0, 0, 0, 0, 5000, 60]
+        qos = [32, 0, 0, 0, 0, limits.KEYS_TIMEOUT_MS, limits.KEYS_TTL_S]
         said(siege, AnnouncePair(name.bytes, ANN, BEN, True, qos, "", 0, True, 0))
 
         assert name not in siege.node.streams._register.streams

@@ -1,5 +1,6 @@
 """The streams inside that carry keys with IDs: restarts, old stores, neighbours that mean harm."""
 
+import attrs
 import pytest
 
 from kms.domain import limits
@@ -317,11 +318,11 @@ def test_a_neighbour_opens_a_limited_number_of_sizes_and_no_name_that_begins_lik
 ):
     pair = Pair()
     for size in range(1, limits.PAIR_SIZES_MAX + 1):
-        qos = [size, 0, 0, 0, 0, limits.KEYS_TIMEOUT_MS, limits.KEYS_TTL_S]
+        qos = [8 * size, 0, 0, 0, 0, limits.KEYS_TIMEOUT_MS, limits.KEYS_TTL_S]
         tell(pair, announced(ksid=key_of(size).bytes, qos=qos))
-    tell(pair, announced())
+    tell(pair, announced(qos=[9, *qos[1:]]))
     like = prefix_of(key_of(1)) + b"\0\0\0\7"
-    qos = [1, 0, 0, 0, 0, limits.KEYS_TIMEOUT_MS, limits.KEYS_TTL_S]
+    qos = [8, 0, 0, 0, 0, limits.KEYS_TIMEOUT_MS, limits.KEYS_TTL_S]
     tell(pair, announced(ksid=like, qos=qos))
 
     assert [(0, "", True)] * limits.PAIR_SIZES_MAX == verdicts(pair)[: limits.PAIR_SIZES_MAX]
@@ -333,6 +334,40 @@ def test_a_neighbour_opens_a_limited_number_of_sizes_and_no_name_that_begins_lik
             False,
         ),
     ] == verdicts(pair)[limits.PAIR_SIZES_MAX :]
+
+
+_TIMES = [limits.KEYS_TIMEOUT_MS, limits.KEYS_TTL_S]
+
+
+@pytest.mark.parametrize(
+    "qos",
+    [
+        [limits.KEY_BYTES_MIN - 1, 0, 0, 0, 0, *_TIMES],
+        [limits.KEY_BYTES_MAX + 1, 0, 0, 0, 0, *_TIMES],
+        [32, 1, 0, 0, 0, *_TIMES],
+        [32, 0, 1, 0, 0, *_TIMES],
+        [32, 0, 0, 256, 0, *_TIMES],
+        [32, 0, 0, 0, 1, *_TIMES],
+        [32, 0, 0, 0, 0, limits.KEYS_TIMEOUT_MS + 1, limits.KEYS_TTL_S],
+        [32, 0, 0, 0, 0, limits.KEYS_TIMEOUT_MS, limits.TTL_MAX_S],
+    ],
+)
+@pytest.mark.parametrize("designates", [True, False])
+def test_a_neighbour_cannot_make_a_pair_of_another_qos_than_all_have(
+    qos: list[int], designates: bool
+) -> None:
+    pair = Pair()
+    tell(pair, announced(qos=qos, designates=designates))
+    tell(pair, announced(mimetype="application/json", designates=designates))
+
+    assert [(Status.QOS_NOT_MET, "a QoS that no pair has", False)] * 2 == verdicts(pair)
+    assert [] == paired(pair, B)
+
+    tell(pair, announced(designates=designates))
+    tell(pair, announced(qos=qos, designates=designates))
+
+    assert [Status.SUCCESS, Status.KSID_IN_USE] == [each[0] for each in verdicts(pair)[2:]]
+    assert [announced().qos] == [list(attrs.astuple(each.qos)[:7]) for each in paired(pair, B)]
 
 
 def test_a_neighbour_cannot_bend_a_pair_into_another_size_role_or_kind() -> None:
