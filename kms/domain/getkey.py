@@ -133,6 +133,7 @@ class Reading:
             _, message = self._lacking(stream, out)
             reply: Reply = KeysReply(outcome=Outcome.UNAVAILABLE, message=f"try again: {message}")
             self._register.answer(waiting, reply, out)
+            self.serve(stream, out)  # What was too little for it may be enough for the next one.
             return
         if not stream.record.remote_joined:
             message = "the peer application has not opened the stream yet"

@@ -16,7 +16,8 @@ The parts, each with its reason on top of its file:
     comparison, speech     what two ends that compare come to; what is said
     supply, pace, qos      the QoS provider: admission, goals, whose turn it is
     qoswatch, service      whether promises are kept; the meters of ITU-T Y.3807
-    stream, keyruns        one stream; its chunks and their life-cycle states
+    stream, keyruns,       one stream; its chunks and their life-cycle states
+    leftouts
     revocation, holds      what operators order about keys: suspend, resume, compromise
     register, due          what can be looked up; what happens when
 """
@@ -38,6 +39,7 @@ from kms.domain.events import Asked, HungUp, KeysOrdered, NetworkChanged
 from kms.domain.getkey import Reading
 from kms.domain.handout import HandOut
 from kms.domain.holds import ordered
+from kms.domain.keyrequests import EncKeys
 from kms.domain.keysdesk import KeysDesk
 from kms.domain.moment import Moment
 from kms.domain.names import KSID, WHOLE_LINK, LinkId, NodeId, SAEId, link_id
@@ -141,6 +143,9 @@ class Streams:
             waiting.hung_up = True
         elif waiting is not None:
             self._register.unwait(waiting)
+            if isinstance(waiting.request, EncKeys):
+                # What was too little for it may be enough for the next one.
+                self._reading.serve(self._register.streams[waiting.ksid], out)
         else:
             self._entrusting.hung_up(event.request_id, out)
 

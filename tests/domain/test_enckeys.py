@@ -342,6 +342,39 @@ def test_a_caller_that_hangs_up_costs_no_key() -> None:
     assert [key_ids(paired(pair)[0].ksid, 0, 1)] == ids_of(reply(pair, stays))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("leaves", ["it times out", "it hangs up"])
+def test_when_a_request_leaves_those_behind_it_get_the_keys_that_lie_ready(leaves: str) -> None:
+    """I12: no news of the stream comes, for the link makes no more key."""
+    pair = Pair()
+    got(pair)
+    pair.a.channel.window = pair.a.channel.stock = 0
+    big = enc(pair, 1000)
+    pair.pass_ms(limits.KEYS_TIMEOUT_MS // 2)
+    small, smaller = enc(pair, 2), enc(pair, 1)
+
+    assert (None, None) == (reply(pair, small), reply(pair, smaller))
+
+    if leaves == "it hangs up":
+        pair.hang_up(A, big)
+    else:
+        pair.pass_ms(limits.KEYS_TIMEOUT_MS // 2)
+    answers = [reply(pair, small), reply(pair, smaller)]
+
+    assert [Outcome.DELIVERED] * 2 == [answer.outcome for answer in answers]  # type: ignore[union-attr]
+    assert key_ids(paired(pair)[0].ksid, 1, 3) == b"".join(each.key_ids for each in answers)  # type: ignore[union-attr]
+
+
+def test_two_requests_whose_time_is_over_at_once_have_one_answer_each() -> None:
+    pair = Pair()
+    got(pair)
+    pair.a.channel.window = pair.a.channel.stock = 0
+    big, small = enc(pair, 1000), enc(pair, 1)
+    pair.pass_ms(limits.KEYS_TIMEOUT_MS)
+    outcomes = [reply(pair, big).outcome, reply(pair, small).outcome]  # type: ignore[union-attr]
+
+    assert [Outcome.UNAVAILABLE, Outcome.DELIVERED] == outcomes
+
+
 @pytest.mark.parametrize(
     ("number", "key_bytes", "message"),
     [
