@@ -25,7 +25,7 @@ from msgspec.inspect import (
     type_info,
 )
 
-from kms.domain import wire
+from kms.domain import limits, wire
 from tests.siege import Siege
 
 MESSAGES: tuple[type[msgspec.Struct], ...] = get_args(wire.Message)
@@ -140,7 +140,12 @@ def known_values(siege: Siege) -> dict[str, list[Any]]:
         "keys": [bytes(32), bytes(64), bytes(31)],
         "local": ["sae:ann", "sae:ben", "sae:cat", "sae:nobody", "no name"],
         "remote": ["sae:ben", "sae:ann", "sae:cat"],
-        "qos": [[32, 0, 0, 0, 0, 5000, 60], [0] * 7, [32, 0, 2**32 - 1, 0, 0, 5000, 60]],
+        "qos": [
+            [32, 0, 0, 0, 0, 5000, 60],
+            [32, 0, 0, 0, 0, limits.KEYS_TIMEOUT_MS, limits.KEYS_TTL_S],
+            [0] * 7,
+            [32, 0, 2**32 - 1, 0, 0, 5000, 60],
+        ],
         "status": list(range(9)),
         "epoch": [*epochs, memory.epoch + 1024, memory.epoch + 1025],
         "boot": [0, 1, 2],
