@@ -133,7 +133,7 @@ class FileDisk(Disk):
         self.through = self._watcher(self.home / STORE)
         self.engine = Engine(self.home / STORE, self.sealer, self.node, self.through)
         self.engine._ledger._database.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
-        self.journal = journal_file._open(self.home / JOURNAL, FileOperations())
+        self.journal = journal_file._open(self.home / JOURNAL, FileOperations(), FileJournal)
         self.records = {key(each): each for each in self.engine.load()}
         self._note_state()
 
