@@ -8,10 +8,13 @@ Mistakes are patches of single functions, made here and nowhere in the program.
 import sys
 from collections.abc import Callable
 
+import attrs
+
 from kms.cli import main
 from kms.domain.events import Asked
 from kms.domain.getkey import Reading
 from kms.domain.keyruns import KeyRuns
+from kms.domain.lifecycle import KeyState
 from kms.domain.limits import MIB
 from kms.domain.outbox import Outbox
 from kms.domain.requests import GetKey
@@ -33,15 +36,18 @@ def different() -> None:
 
 
 def forgets() -> None:
-    """No delivery is recorded: after a restart it is made again (I2, I5)."""
+    """A delivery is recorded as a key that waits: after a restart it is made again (I2, I5)."""
+    save_to = KeyRuns.save_to
 
-    def nothing(self: KeyRuns, out: Outbox) -> None:
-        for _, run in sorted(self._changed.items()):
-            if run is not None and run.state.value != "active":
-                out.save(self._record(run))
-        self._changed.clear()
+    def lying(self: KeyRuns, out: Outbox) -> None:
+        for first, run in self._changed.items():
+            if run is not None and run.state is KeyState.ACTIVE:
+                until_ms = run.expires_ms or run.created_ms + 3_600_000
+                waits = attrs.evolve(run, state=KeyState.PRE_ACTIVATION, expires_ms=until_ms)
+                self._changed[first] = waits
+        save_to(self, out)
 
-    KeyRuns.save_to = nothing  # type: ignore[method-assign]
+    KeyRuns.save_to = lying  # type: ignore[method-assign]
 
 
 def leaks() -> None:
