@@ -24,7 +24,7 @@ POOL_BYTES_MAX: Final = 1024 * MIB
 RESERVE_BYTES: Final = 8 * KIB
 # Kept as well, whatever they come to: a restart burns one or two, and so many restarts in a row,
 # with no block between them, must not leave the two ends without a word to say to each other.
-RESERVE_UNITS: Final = 8
+RESERVE_UNITS: Final = 4
 # Of the reserve, the share that messages about streams leave alone: else reconnections without
 # blocks would use up what agreement on the next block needs.
 STREAM_KEEP_SHARE: Final = 2

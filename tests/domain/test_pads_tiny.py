@@ -79,10 +79,10 @@ def test_a_link_drained_by_applications_still_agrees_on_the_next_block() -> None
     ]
 
 
-def test_a_link_drained_by_applications_stands_eight_restarts_in_a_row_without_a_block() -> None:
+def test_a_link_drained_by_applications_stands_three_restarts_in_a_row_without_a_block() -> None:
     """Each burns what is open: the reserve is kept in whole units, and opened by the unit."""
     world = drained()
-    for number in range(limits.RESERVE_UNITS - 1):
+    for number in range(limits.RESERVE_UNITS - 2):
         restart(world, (ALICE, BOB)[number % 2])
         world.pass_time(1000)
     before = link_at(world, ALICE).memory.log_count
@@ -101,10 +101,11 @@ def test_the_reserve_is_in_whole_units_of_the_last_blocks() -> None:
         world.block(number, length=length)
         world.settle()
         found.append(sorted(pad.reserve() for pad in link_at(world, ALICE).memory.pads))
-    small, large = 8 * limits.UNIT_BYTES_MIN, 8 * limits.UNIT_BYTES_MAX
+    units = limits.RESERVE_UNITS
+    small, large = units * limits.UNIT_BYTES_MIN, units * limits.UNIT_BYTES_MAX
 
     assert [[small, small], [small, large], [large, large]] == found[:3]
-    assert [2 * 4096 + 6 * limits.UNIT_BYTES_MAX, large] == found[4]
+    assert [2 * 4096 + (units - 2) * limits.UNIT_BYTES_MAX, large] == found[4]
 
 
 def test_a_thousand_reconnections_of_a_drained_link_leave_what_agreement_needs() -> None:
