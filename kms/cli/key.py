@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
+import attrs
 import msgspec
 from cyclopts import Parameter
 
@@ -18,84 +19,50 @@ from kms.config import load
 from kms.domain.errors import LocalFault
 from kms.domain.names import LinkId, link_id, node_id
 
-_Stream = Annotated[str | None, Parameter(help="its Key_stream_ID")]
-_Indices = Annotated[str | None, Parameter(help="of the stream: one, or FIRST-LAST")]
-_Link = Annotated[str | None, Parameter(help="all streams over the link to this neighbour")]
-_KeyID = Annotated[str | None, Parameter(help="one key, by its ID of ETSI GS QKD 014")]
-_Reason = Annotated[str, Parameter(help="for the audit at both ends")]
-_Operator = Annotated[str | None, Parameter(help="who says so; else the user's name")]
+
+@Parameter(name="*")
+@attrs.frozen(kw_only=True)
+class Ordered:
+    """Of the command line: which keys, why, and who says so."""
+
+    reason: Annotated[str, Parameter(help="for the audit at both ends")]
+    stream: Annotated[str | None, Parameter(help="its Key_stream_ID")] = None
+    indices: Annotated[str | None, Parameter(help="of the stream: one, or FIRST-LAST")] = None
+    link: Annotated[str | None, Parameter(help="all streams over the link to this neighbour")] = (
+        None
+    )
+    key_id: Annotated[str | None, Parameter(help="one key, by its ID of ETSI GS QKD 014")] = None
+    operator: Annotated[str | None, Parameter(help="who says so; else the user's name")] = None
+
 
 _DONE = {"suspend": "suspended", "resume": "resumed", "compromise": "compromised"}
 
 
-def suspend(
-    node: NodeFile,
-    /,
-    *,
-    reason: _Reason,
-    stream: _Stream = None,
-    indices: _Indices = None,
-    link: _Link = None,
-    key_id: _KeyID = None,
-    operator: _Operator = None,
-    json: JSON = False,
-) -> None:
+def suspend(node: NodeFile, /, *, ordered: Ordered, json: JSON = False) -> None:
     """Hold keys back at both ends until they are resumed. Of a whole stream or link: also those to
     come; its streams wait."""
-    fields = _fields(node, reason, stream, indices, link, key_id, operator)
-    _order("suspend", node, fields, as_json=json)
+    _order("suspend", node, ordered, as_json=json)
 
 
-def resume(
-    node: NodeFile,
-    /,
-    *,
-    reason: _Reason,
-    stream: _Stream = None,
-    indices: _Indices = None,
-    link: _Link = None,
-    key_id: _KeyID = None,
-    operator: _Operator = None,
-    json: JSON = False,
-) -> None:
+def resume(node: NodeFile, /, *, ordered: Ordered, json: JSON = False) -> None:
     """Let suspended keys be delivered again, at both ends."""
-    fields = _fields(node, reason, stream, indices, link, key_id, operator)
-    _order("resume", node, fields, as_json=json)
+    _order("resume", node, ordered, as_json=json)
 
 
-def compromise(
-    node: NodeFile,
-    /,
-    *,
-    reason: _Reason,
-    stream: _Stream = None,
-    indices: _Indices = None,
-    link: _Link = None,
-    key_id: _KeyID = None,
-    operator: _Operator = None,
-    json: JSON = False,
-) -> None:
+def compromise(node: NodeFile, /, *, ordered: Ordered, json: JSON = False) -> None:
     """Give keys up for lost at both ends, for good. A whole stream is closed; a whole link loses
     all its key as well, and needs another secret (kms link restart)."""
-    fields = _fields(node, reason, stream, indices, link, key_id, operator)
-    _order("compromise", node, fields, as_json=json)
+    _order("compromise", node, ordered, as_json=json)
 
 
-def _fields(
-    node: Path,
-    reason: str,
-    stream: str | None,
-    indices: str | None,
-    link: str | None,
-    key_id: str | None,
-    operator: str | None,
-) -> dict[str, object]:
-    fields: dict[str, object] = {"reason": reason, "operator": operator or getpass.getuser()}
-    if indices is not None:
-        fields["first"], fields["count"] = _range(indices)
-    if link is not None:
-        fields["link"] = _link_named(link, load(node).node.name)
-    return {**fields, "stream": stream, "key_id": key_id}
+def _fields(node: Path, ordered: Ordered) -> dict[str, object]:
+    operator = ordered.operator or getpass.getuser()
+    fields: dict[str, object] = {"reason": ordered.reason, "operator": operator}
+    if ordered.indices is not None:
+        fields["first"], fields["count"] = _range(ordered.indices)
+    if ordered.link is not None:
+        fields["link"] = _link_named(ordered.link, load(node).node.name)
+    return {**fields, "stream": ordered.stream, "key_id": ordered.key_id}
 
 
 def _link_named(text: str, here: str) -> LinkId:
@@ -114,7 +81,8 @@ def _range(text: str) -> tuple[int, int]:
     return first, int(found[2] or first) - first + 1
 
 
-def _order(act: str, node: Path, fields: dict[str, object], *, as_json: bool) -> None:
+def _order(act: str, node: Path, ordered: Ordered, *, as_json: bool) -> None:
+    fields = _fields(node, ordered)
     answer = client(node).post(f"/keys/{act}", msgspec.json.encode(fields))
     report(answer, _sentence(act, answer), as_json=as_json)
 

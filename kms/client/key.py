@@ -6,18 +6,15 @@ cannot. What Python and TLS copied on the way stays until it is overwritten by c
 rule that out cannot use Python.
 """
 
-from types import TracebackType
-from typing import Self
-
 import attrs
 import msgspec
 
 from kms.client.errors import BadAnswer
-from kms.domain.secret import zero
+from kms.client.wiped import Bits
 
 
 @attrs.define(eq=False, repr=False)
-class Key:
+class Key(Bits):
     """The chunk of the stream at ``index``; the peer application gets the same bits there.
 
     ``with await stream.get() as key: ...`` wipes it at the end.
@@ -37,28 +34,6 @@ class Key:
             return msgspec.json.decode(self.metadata, type=dict[str, object])
         except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
             raise BadAnswer(f"metadata that does not read: {error}") from error
-
-    def wipe(self) -> None:
-        """The bits are zero; the length stays."""
-        zero(self.bits)
-
-    def __bytes__(self) -> bytes:
-        """A copy of the bits, which cannot be wiped."""
-        return bytes(self.bits)
-
-    def __len__(self) -> int:
-        return len(self.bits)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.wipe()
 
     def __repr__(self) -> str:
         return f"Key(index={self.index}, {len(self.bits)} B)"

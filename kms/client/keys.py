@@ -1,19 +1,19 @@
 """Keys with IDs, as an application gets them by ETSI GS QKD 014: some at once, all of one size."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType, TracebackType
-from typing import Any, Final, Self, overload
+from types import MappingProxyType
+from typing import Any, Final, overload
 from uuid import UUID
 
 import attrs
 
-from kms.domain.secret import zero
+from kms.client.wiped import Bits, Wiped
 
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 @attrs.define(eq=False, repr=False)
-class KeyWithID:
+class KeyWithID(Bits):
     """One key; whoever has the same ID gets the same bits, once."""
 
     key_id: UUID
@@ -22,33 +22,11 @@ class KeyWithID:
     extension: Mapping[str, Any] = NOTHING
     """``key_extension``, as the node's maker means it"""
 
-    def wipe(self) -> None:
-        """The bits are zero; the length stays."""
-        zero(self.bits)
-
-    def __bytes__(self) -> bytes:
-        """A copy of the bits, which cannot be wiped."""
-        return bytes(self.bits)
-
-    def __len__(self) -> int:
-        return len(self.bits)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.wipe()
-
     def __repr__(self) -> str:
         return f"KeyWithID({self.key_id}, {len(self.bits)} B)"
 
 
-class Keys(Sequence[KeyWithID]):
+class Keys(Wiped, Sequence[KeyWithID]):
     """The keys of one answer. ``with await client.enc_keys(...) as keys: ...`` wipes all of them at
     the end."""
 
@@ -79,17 +57,6 @@ class Keys(Sequence[KeyWithID]):
 
     def __iter__(self) -> Iterator[KeyWithID]:
         return iter(self._keys)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.wipe()
 
     def __repr__(self) -> str:
         return f"Keys({len(self)})"
