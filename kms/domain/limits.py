@@ -22,9 +22,10 @@ HELD_BLOCKS_MAX: Final = 4096
 POOL_BYTES_MAX: Final = 1024 * MIB
 # Kept in each direction for the nodes' own frames: a drained link can still agree on a block.
 RESERVE_BYTES: Final = 8 * KIB
-# Kept as well, whatever they come to: a restart burns one or two, and so many restarts in a row,
-# with no block between them, must not leave the two ends without a word to say to each other.
-RESERVE_UNITS: Final = 4
+# Kept as well, whatever they come to: a restart burns the one that is open, and two restarts in a
+# row, with no block between them, must not leave the two ends without a word to say to each other.
+# More would stand more, but a link of 1 kbit/s takes minutes to fill them before a stream goes on.
+RESERVE_UNITS: Final = 3
 # Of the reserve, the share that messages about streams leave alone: else reconnections without
 # blocks would use up what agreement on the next block needs.
 STREAM_KEEP_SHARE: Final = 2

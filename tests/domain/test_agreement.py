@@ -432,8 +432,8 @@ def test_under_another_secret_nothing_held_or_offered_is_left() -> None:
         ((65536, 2 * 65536), (0, 9), "reader"),
         ((65536, 65536), (9, 9), "writer"),
         ((65536, 2 * 65536), (0, 1), "writer"),
-        ((61440, 2 * 65536), (0, 9), "writer"),
-        ((2 * 65536, 61440), (9, 0), "reader"),
+        ((20480, 2 * 65536), (0, 9), "writer"),
+        ((2 * 65536, 20480), (9, 0), "reader"),
     ],
 )
 def test_a_block_goes_to_the_pad_that_runs_lower_against_its_use(

@@ -79,7 +79,7 @@ def test_a_link_drained_by_applications_still_agrees_on_the_next_block() -> None
     ]
 
 
-def test_a_link_drained_by_applications_stands_three_restarts_in_a_row_without_a_block() -> None:
+def test_a_link_drained_by_applications_stands_two_restarts_in_a_row_without_a_block() -> None:
     """Each burns what is open: the reserve is kept in whole units, and opened by the unit."""
     world = drained()
     for number in range(limits.RESERVE_UNITS - 2):

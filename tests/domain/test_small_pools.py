@@ -103,5 +103,5 @@ def test_what_a_link_can_come_to_is_above_the_reserve_that_it_keeps_now() -> Non
         world.settle()
     link = link_at(world, ALICE)
 
-    assert limits.MIB - BLOCK_BYTES // 4 == link.level_max()
+    assert limits.MIB - limits.RESERVE_UNITS * limits.unit_bytes(BLOCK_BYTES) == link.level_max()
     assert link.memory.reader.above_reserve() == link.peer_level()
