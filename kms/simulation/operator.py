@@ -13,6 +13,7 @@ from kms.domain.names import WHOLE_LINK, LinkId, SecretId, link_id
 from kms.domain.orders import Act, KeyOrder
 from kms.domain.records import HoldRecord, LinkState, Way
 from kms.domain.secret import Secret
+from kms.simulation.bits import PhysicalBits
 
 if TYPE_CHECKING:
     from kms.simulation.simulation import Simulation
@@ -140,9 +141,17 @@ class Operator:
             return
         if _name(number) in site.node.links[link].memory.secrets:
             return
-        bits = self.simulation.bits.make(_SOURCES + number, limits.SECRET_BYTES)
-        secret = SecretCarried(link=link, secret_id=_name(number), bits=Secret(bytearray(bits)))
+        bits = Secret(secret_bits(self.simulation.bits, number))
+        secret = SecretCarried(link=link, secret_id=_name(number), bits=bits)
         site.put(secret)
+
+
+def secret_bits(bits: PhysicalBits, number: int) -> bytes:
+    """Hash key and pads of this secret, each from a source of its own: key that ends with a pad
+    must not be taken for the begin of the next, whose first byte may be the same by chance."""
+    sizes = (limits.HASH_KEY_BYTES, limits.SECRET_PAD_BYTES, limits.SECRET_PAD_BYTES)
+    first = _SOURCES + len(sizes) * number
+    return b"".join(bits.make(first + at, size) for at, size in enumerate(sizes))
 
 
 def _name(number: int) -> SecretId:

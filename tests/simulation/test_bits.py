@@ -5,7 +5,9 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kms.domain import limits
 from kms.simulation.bits import LOCATABLE_BYTES_MIN, PhysicalBits, Place
+from kms.simulation.operator import secret_bits
 
 BITS = PhysicalBits(7)
 
@@ -47,3 +49,17 @@ def test_a_part_is_cut_from_the_whole() -> None:
 
     assert whole[1000:1100] == BITS.make(11, 100, 1000)
     assert b"" == BITS.make(11, 0)
+
+
+def test_key_behind_the_end_of_a_secrets_pad_is_never_taken_for_the_next_pad() -> None:
+    """Whatever byte follows: seed 43 of slow-link had the one that the next pad begins with."""
+    secret = secret_bits(BITS, 3)
+    end = limits.HASH_KEY_BYTES + limits.SECRET_PAD_BYTES
+    tail = secret[end - 100 : end]
+    (before,) = BITS.locate(tail) or ()
+    (begin,) = BITS.locate(secret[end : end + 100]) or ()
+
+    assert begin.source != before.source
+    assert {before.source} == {
+        place.source for other in range(256) for place in BITS.locate(tail + bytes([other])) or ()
+    }
