@@ -88,12 +88,13 @@ def play(simulation: Simulation, hours: float, faults: Sequence[Fault], tell: Te
     for fault in faults:
         simulation.loop.after_ms(fault.at_ms, partial(_happen, simulation, fault))
     simulation.begin()
-    for act in range(plan.acts(hours)):
+    length = plan.act_ms(simulation.topology)
+    for act in range(plan.acts(hours, simulation.topology)):
         simulation.watch.tell("storm")
-        begins = act * plan.ACT_MS
+        begins = act * length
         _until(simulation, begins + plan.STORM_MS, tell)
         simulation.heal()
-        _until(simulation, begins + plan.ACT_MS, tell)
+        _until(simulation, begins + length, tell)
         simulation.watch.tell("calm")
 
 

@@ -28,7 +28,8 @@ class Shortener:
         self.topology, self.failed, self.checkers = topology, failed, checkers
         self.invariant = failed.violation.split()[0]
         # Acts up to the violation; those behind it say nothing.
-        self.hours = (failed.at_ms - 1) // plan.ACT_MS * plan.ACT_MS / 3.6e6 + plan.ACT_MS / 3.6e6
+        length = plan.act_ms(topology)
+        self.hours = ((failed.at_ms - 1) // length + 1) * length / 3.6e6
         self.runs = 0
 
     def shortest(self, faults: Sequence[Fault], tell: Callable[[str], None]) -> list[Fault]:

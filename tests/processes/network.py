@@ -26,7 +26,7 @@ from kms.config import load
 from kms.demo import story
 from kms.demo.processes import Processes, health
 from kms.demo.site import Application, NodeFiles, Site, lay_out
-from kms.domain.statistics import NodeStatus
+from kms.domain.statistics import NodeStatus, StreamStatus
 
 # Two busy cores: what takes half a second alone may take ten in company.
 PATIENCE_S = 60.0
@@ -112,6 +112,10 @@ class RealNetwork:
 
     def status(self, name: str) -> NodeStatus:
         return decode(AdminClient(load(self.node(name).config).admin_socket).get("/status"))
+
+    def stream(self, name: str, ksid: str) -> StreamStatus:
+        """This one of all that the tests have left in the shared network."""
+        return next(each for each in self.status(name).streams if str(each.ksid) == ksid)
 
     def health(self, name: str) -> dict[str, Any] | None:
         return health(self.node(name))

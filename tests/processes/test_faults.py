@@ -10,7 +10,6 @@ import pytest
 import trio
 
 from kms.client import QoS
-from kms.domain.statistics import StreamStatus
 from tests.processes.http import GET, OPEN, began, post
 from tests.processes.network import ALICE, BOB, RealNetwork
 from tests.processes.readers import Ledger, equal, progress, reads
@@ -65,10 +64,6 @@ async def test_a_node_frozen_beyond_the_heartbeat_is_missed_and_comes_back(
         assert network.status(ALICE).links[0].connects_total > before
 
 
-def _streams(network: RealNetwork, name: str, ksid: str) -> StreamStatus:
-    return next(each for each in network.status(name).streams if str(each.ksid) == ksid)
-
-
 def _pair(network: RealNetwork, **qos: object) -> str:
     """A stream that both applications have opened."""
     opened = post(network, ALICE, OPEN, {"source": ANN, "destination": BEN, "QoS": qos})
@@ -91,13 +86,13 @@ def test_clients_that_hang_up_while_they_wait_leave_nothing_behind(network: Real
     callers = [
         began(network, ALICE, GET, {"Key_stream_ID": ksid, "index": 50 + n}) for n in range(10)
     ]
-    network.until("ten wait", lambda: _streams(network, ALICE, ksid).waiting == 10)
+    network.until("ten wait", lambda: network.stream(ALICE, ksid).waiting == 10)
     for caller in callers:
         caller.close()
-    network.until("nobody waits", lambda: _streams(network, ALICE, ksid).waiting == 0)
+    network.until("nobody waits", lambda: network.stream(ALICE, ksid).waiting == 0)
     network.until("their sockets are closed", lambda: _fds(network, ALICE) <= before)
 
-    assert _streams(network, ALICE, ksid).delivered == 0
+    assert network.stream(ALICE, ksid).delivered == 0
 
 
 def test_a_client_that_hangs_up_before_its_answer_loses_at_most_that_key(
@@ -143,7 +138,7 @@ def _slow(network: RealNetwork, ksid: str) -> Callable[[], None]:
 def test_sigterm_stops_in_time_whatever_clients_do(network: RealNetwork) -> None:
     ksid = _pair(network, Key_chunk_size=64, Max_bps=16, Timeout=60_000)
     go = _slow(network, ksid)
-    network.until("one waits", lambda: _streams(network, ALICE, ksid).waiting >= 1)
+    network.until("one waits", lambda: network.stream(ALICE, ksid).waiting >= 1)
     asked = time.monotonic()
     network.signal(ALICE, signal.SIGTERM)
     status = network.ended(ALICE)

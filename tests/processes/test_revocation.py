@@ -41,7 +41,7 @@ async def test_an_operator_suspends_resumes_and_compromises_at_both_ends(
         # The status is a picture that is taken now and then.
         await network.until_in_time(
             f"shown by {name}",
-            lambda name=name: network.status(name).streams[0].ordered == "suspended 1-2",
+            lambda name=name: network.stream(name, ksid).ordered == "suspended 1-2",
         )
     _key(network, BOB, "resume", "--stream", ksid)
     assert [Status.SUCCESS] * 2 == _both(network, ksid, 1)

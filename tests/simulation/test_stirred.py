@@ -37,7 +37,7 @@ class StirAll(Checker):
 def history(topology: str, seed: int, minutes: int, *checkers: type[Checker]) -> str:
     network = named(topology)
     simulation = Simulation(network, seed, checkers)
-    for fault in plan.drawn(seed, plan.ACT_MS / 3.6e6, network):
+    for fault in plan.drawn(seed, plan.act_ms(network) / 3.6e6, network):
         simulation.loop.after_ms(fault.at_ms, partial(fault.happen, simulation))
     simulation.begin()
     simulation.loop.run_until_us(minutes * 60_000_000)
