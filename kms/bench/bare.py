@@ -16,10 +16,10 @@ from kms.adapters.tls import HTTP_1_1, Credentials, CurrentTLS
 
 
 class Constant:
-    """The same answer to every request of one path. Implements ``edge.HotRoutes``."""
+    """The same answer to every request of one line. Implements ``edge.HotRoutes``."""
 
-    def __init__(self, path: str, answer: edge.Answer) -> None:
-        self.request_lines = (f"POST {path} HTTP/1.1\r\n".encode(),)
+    def __init__(self, line: str, answer: edge.Answer) -> None:
+        self.request_lines = (f"{line} HTTP/1.1\r\n".encode(),)
         self._answer = answer
 
     def handler(self, request: h11.Request) -> edge.Handler | None:
@@ -38,11 +38,11 @@ async def _nothing(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCal
 def listen(
     connection: Connection,
     credentials: Credentials,
-    path: str,
+    line: str,
     answer: edge.Answer,
     cores: set[int],
 ) -> None:
-    """A process, on these cores: answers POST of ``path`` until it is killed."""
+    """A process, on these cores: answers requests that begin with ``line`` until it is killed."""
     os.sched_setaffinity(0, cores)
 
     async def run() -> None:
@@ -53,7 +53,7 @@ def listen(
             listeners=listeners,
             tls=CurrentTLS(credentials, alpn=HTTP_1_1),
             log=structlog.get_logger(),
-            hot=Constant(path, answer),
+            hot=Constant(line, answer),
         )
 
     trio.run(run)

@@ -1,9 +1,9 @@
 """A load: many connections that ask for a key again as soon as they have one, and little else.
 
 Theory of operation. One thread, one epoll, sockets that never block: a request's bytes are made
-once, and of an answer only its length, its status line and a marker of success are looked at. So a
-request costs the load a fraction of what it costs a node, and the load says how much: what kept its
-own core busy measured itself.
+before it is asked, where they can be, and of an answer only its length, its status line and a
+marker of success are looked at. So a request costs the load a fraction of what it costs a node, and
+the load says how much: what kept its own core busy measured itself.
 """
 
 import selectors
@@ -48,17 +48,18 @@ class Loaded:
 class _Asking:
     """One connection."""
 
-    def __init__(self, stream: ssl.SSLSocket, request: bytes, marker: bytes) -> None:
+    def __init__(self, stream: ssl.SSLSocket, requests: Iterator[bytes], marker: bytes) -> None:
         self.stream = stream
-        self._request, self._marker = request, marker
+        self._requests, self._marker = requests, marker
         self._got = bytearray()
         self._whole = 0
         self._asked_at = 0.0
 
     def ask(self) -> None:
+        request = next(self._requests)
         self._asked_at = time.perf_counter()
-        sent = self.stream.send(self._request)
-        assert sent == len(self._request), "a request fits an empty socket buffer"
+        sent = self.stream.send(request)
+        assert sent == len(request), "a request fits an empty socket buffer"
 
     def answered(self) -> float | None:
         """How long the answer took, in ms; None while it is not whole."""
@@ -94,19 +95,19 @@ class _Asking:
 def load(
     port: int,
     contexts: Sequence[ssl.SSLContext],
-    requests: Sequence[bytes],
+    requests: Sequence[Iterator[bytes]],
     *,
     marker: bytes,
     seconds: float,
     answers_max: int,
     begun: Callable[[], None] = lambda: None,
 ) -> Loaded:
-    """A connection for each of ``requests``, with ``contexts`` in turn, asks for so long, or until
-    so many were answered. ``begun`` is called when all are connected. Raises ``BadAnswer`` for an
-    answer without the ``marker``."""
+    """A connection for each of ``requests``, which last for ``answers_max`` together, with
+    ``contexts`` in turn, asks for so long, or until so many were answered. ``begun`` is called when
+    all are connected. Raises ``BadAnswer`` for an answer without the ``marker``."""
     askings = [
-        _Asking(_connected(port, contexts[number % len(contexts)]), request, marker)
-        for number, request in enumerate(requests)
+        _Asking(_connected(port, contexts[number % len(contexts)]), each, marker)
+        for number, each in enumerate(requests)
     ]
     waited: list[float] = []
     with selectors.DefaultSelector() as selector:

@@ -11,7 +11,7 @@ import attrs
 import trio
 
 from kms.adapters.tls import Credentials
-from kms.client import Client, QoS, Stream
+from kms.client import Client, KeyClient, QoS, Stream
 from kms.demo.processes import Processes, running, until_ready
 from kms.demo.site import NodeFiles, Site, lay_out
 from kms.demo.story import status
@@ -92,15 +92,23 @@ class Network:
 
     def client(self, end: int, *, url: str = "", connections: int) -> Client:
         """The application of one end, at its own node or at ``url``."""
-        application, node = self.site.applications[end], self.site.nodes[end]
-        credentials = Credentials(
-            certificate=application.certificate, key=application.key, ca=self.site.ca
-        )
+        node = self.site.nodes[end]
         return Client(
             url or node.etsi004_url,
-            credentials,
+            self._credentials(end),
             node=self.site.nodes[0 if url else end].name,
             connections_max=connections,
+        )
+
+    def key_client(self, end: int) -> KeyClient:
+        """The application of one end, at its own node, for keys with IDs."""
+        node = self.site.nodes[end]
+        return KeyClient(node.etsi014_url, self._credentials(end), node=node.name)
+
+    def _credentials(self, end: int) -> Credentials:
+        application = self.site.applications[end]
+        return Credentials(
+            certificate=application.certificate, key=application.key, ca=self.site.ca
         )
 
 
