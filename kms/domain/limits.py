@@ -238,6 +238,9 @@ REASON_CHARACTERS_MAX: Final = 200
 TOMBSTONES_MAX: Final = 100_000
 # A closed stream's KSID is refused for this long (tombstone).
 TOMBSTONE_MS: Final = 30 * 24 * 60 * 60 * 1000
+# A wall clock that is wrong when the machine starts is set within the hour: until then nothing is
+# forgotten for its sake.
+CLOCK_DOUBTED_MS: Final = 60 * 60 * 1000
 
 # ---- keys with IDs --------------------------------------------------------------------------
 

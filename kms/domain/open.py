@@ -174,6 +174,7 @@ class Opening:
             designates=True,
             qos=qos,
             next_index=0,
+            falls=self._register.forgotten,
             local_joined=True,
             remote_joined=False,
             local_closed=False,

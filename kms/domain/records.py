@@ -137,7 +137,8 @@ class StreamRecord:
     """under which the newest chunk here was designated: what two ends hold under one branch is the
     same"""
     falls: int = 0
-    """times next_index fell back: part of the materials' names, so that none is used again"""
+    """times that next_index fell back, or that this process had forgotten a stream before: part of
+    branches and of materials' names, so that none is used again"""
     local_joined: bool
     remote_joined: bool
     local_closed: bool

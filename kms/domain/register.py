@@ -79,6 +79,10 @@ class Register:
         self.waiting: dict[int, Waiting] = {}
         self.due: Due[Timer] = Due()
         self.now: Moment | None = None
+        self._began: Moment | None = None
+        self.forgotten = 0
+        """names of streams that were known in this process and are not any more: the neighbour may
+        bring one of them again"""
         self._dirty: dict[Stream, None] = {}
         self._tombstone_end_ms: int | None = None
         """by the wall clock, of the oldest"""
@@ -93,6 +97,7 @@ class Register:
         first = self.now is None
         self.now = now
         if first:
+            self._began = now
             self._restore(now)
         return first
 
@@ -131,6 +136,7 @@ class Register:
         """The stream was never there. The caller has destroyed its chunks and answered its
         requests."""
         self._unindex(stream)
+        self.forgotten += 1
         self.pairs.forget(stream.record)
         stream.runs.forget_to(out)
         if stream.saved is not None:
@@ -153,8 +159,8 @@ class Register:
     def forget_tombstones(self, out: Outbox) -> None:
         """Those past their time are gone."""
         for _ in range(limits.DUE_PER_TICK_MAX):
-            end_ms = self._tombstone_end_ms
-            if end_ms is None or end_ms > out.now.wall_ms:
+            end_ms = self._tombstone_end_mono_ms(out.now)
+            if end_ms is None or end_ms > out.now.mono_ms:
                 return
             self._forget_tombstone(out)
 
@@ -323,11 +329,19 @@ class Register:
         """When a timer fires or a tombstone ends."""
         if self.now is None:
             return None
-        at_ms = self.due.deadline_ms(self.now)
+        deadlines = self.due.deadline_ms(self.now), self._tombstone_end_mono_ms(self.now)
+        return min((each for each in deadlines if each is not None), default=None)
+
+    def _tombstone_end_mono_ms(self, now: Moment) -> int | None:
+        """When the oldest ends, by the monotonic clock. The later of the two counts: a wall clock
+        that jumps ahead, or is wrong when the machine starts, must not make a name new."""
         if self._tombstone_end_ms is None:
-            return at_ms
-        end_ms = self.now.mono_ms + max(0, self._tombstone_end_ms - self.now.wall_ms)
-        return end_ms if at_ms is None else min(at_ms, end_ms)
+            return None
+        assert self._began is not None, "tombstones are looked at in an event"
+        passed_ms = now.mono_ms - self._began.mono_ms
+        wall_ms = min(now.wall_ms, self._began.wall_ms + passed_ms)
+        left_ms = max(self._tombstone_end_ms - wall_ms, limits.CLOCK_DOUBTED_MS - passed_ms, 0)
+        return now.mono_ms + left_ms
 
     def _index(self, stream: Stream) -> None:
         record = stream.record
@@ -379,6 +393,7 @@ class Register:
 
     def _forget_tombstone(self, out: Outbox) -> None:
         _, tombstone = self.tombstones.popitem(last=False)
+        self.forgotten += 1
         self._look_at_tombstones()
         self.pairs.forget(tombstone.record)
         if tombstone.run is not None:

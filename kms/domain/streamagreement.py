@@ -158,6 +158,7 @@ class StreamAgreement:
             designates=not message.designates,
             qos=qos,
             next_index=0,
+            falls=self._register.forgotten,
             local_joined=paired,
             remote_joined=message.joined,
             local_closed=False,

@@ -30,6 +30,7 @@ from kms.domain.enforcing import enforce
 from kms.domain.lifecycle import KeyEvent
 from kms.domain.names import KSID, LinkId, MaterialId
 from kms.domain.outbox import Outbox
+from kms.domain.records import StreamRecord
 from kms.domain.register import Register
 from kms.domain.secret import Secret
 from kms.domain.stream import Stream
@@ -187,8 +188,7 @@ class Supply:
         record, size = stream.record, stream.chunk_bytes
         first = record.next_index
         assert first == stream.runs.end, "I2 indices are designated in order"
-        # No process has this one's number, and none of this process so many falls.
-        branch = channel.boot + record.falls
+        branch = _branch(channel, record)
         message = Designate(
             ksid=record.ksid.bytes, first=first, count=count, chunk_bytes=size, branch=branch
         )
@@ -208,8 +208,11 @@ class Supply:
 
     def store(self, stream: Stream, count: int, bits: Secret, out: Outbox) -> None:
         """``count`` new chunks wait here, at either end of the stream."""
-        first, falls = stream.runs.end, stream.record.falls
-        material = MaterialId(f"chunks/{stream.ksid}/{first}" + (f"-{falls}" if falls else ""))
+        first, channel = stream.runs.end, self._register.channel(stream)
+        assert channel is not None, "chunks are made of a link's key"
+        # Of this end, and not what the neighbour calls it: it may say the same again.
+        branch = _branch(channel, stream.record)
+        material = MaterialId(f"chunks/{stream.ksid}/{first}-{branch:x}")
         unit_bytes = stream.unit_chunks * stream.chunk_bytes
         out.add(StoreMaterial(material=material, bits=bits, unit_bytes=unit_bytes))
         stream.runs.append(
@@ -288,3 +291,9 @@ class Supply:
     def _counts(self, entry: _Entry) -> bool:
         stream = self._register.streams.get(entry[4])
         return stream is not None and stream.pace.queued == entry[3]
+
+
+def _branch(channel: Channel, record: StreamRecord) -> int:
+    """Under which no index of the stream is made, or stored here, twice: no process has this one's
+    number, and none of this process so many falls."""
+    return channel.boot + record.falls

@@ -1,9 +1,11 @@
 """One seed from beginning to end, and what came of it."""
 
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import PurePath
 
 import attrs
 
@@ -13,6 +15,9 @@ from kms.simulation.faults import ALL, Fault
 from kms.simulation.measured import Measured
 from kms.simulation.simulation import Simulation
 from kms.simulation.topology import Topology
+
+# Of an error's own words.
+_SHOWN_CHARACTERS = 300
 
 
 @attrs.frozen(kw_only=True)
@@ -54,9 +59,9 @@ def run(
     faults: Sequence[Fault] | None = None,
     tell: Tell = lambda simulation: None,
 ) -> Result:
-    """The seed's history, ended early by a violation. ``faults``: instead of the seed's own plan.
+    """The seed's history, ended early by a violation, or by whatever broke.
 
-    ``tell`` is called once per simulated minute.
+    ``faults``: instead of the seed's own plan. ``tell`` is called once per simulated minute.
     """
     began = time.process_time()
     simulation = Simulation(topology, seed, checkers)
@@ -67,6 +72,9 @@ def run(
         )
     except Violation as found:
         violation = str(found)
+    except Exception as error:  # noqa: BLE001
+        # A node or the simulator broke: that is what this seed found, and others are still to run.
+        violation = _broken(error)
     return Result(
         seed=seed,
         topology=topology.name,
@@ -96,6 +104,13 @@ def play(simulation: Simulation, hours: float, faults: Sequence[Fault], tell: Te
         simulation.heal()
         _until(simulation, begins + length, tell)
         simulation.watch.tell("calm")
+
+
+def _broken(error: Exception) -> str:
+    """What broke, and where."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{PurePath(last.filename).name}:{last.lineno}"
+    return f"{type(error).__name__} at {place}: {str(error)[:_SHOWN_CHARACTERS]}"
 
 
 def counted(faults: Mapping[str, int]) -> dict[str, int]:

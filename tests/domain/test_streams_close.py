@@ -295,6 +295,33 @@ def test_a_tombstone_ends_and_leaves_no_record() -> None:
     assert [end.disk.streams() for end in pair.ends.values()] == [[], []]
 
 
+def test_a_wall_clock_that_jumps_ahead_forgets_no_tombstone() -> None:
+    """Goal: a name that both ends still might use is not new because a clock is wrong."""
+    pair = Pair().established()
+    pair.close(A)
+    pair.settle()
+    pair.close(B)
+    pair.pass_ms(limits.CLOCK_DOUBTED_MS)
+    pair.pass_ms(1_000, wall_ms=10 * limits.TOMBSTONE_MS)
+
+    assert pair.status(A, pair.open(A, ANN, KNOWN)) is Status.KSID_IN_USE
+
+
+def test_a_clock_that_is_wrong_when_the_process_starts_has_an_hour_to_be_set() -> None:
+    pair = Pair().established()
+    pair.close(A)
+    pair.settle()
+    pair.close(B)
+    pair.settle()
+    pair.pass_ms(0, wall_ms=limits.TOMBSTONE_MS, tick=False)
+    pair.crash(A)
+    pair.pass_ms(limits.CLOCK_DOUBTED_MS - 1_000)
+    doubted = len(pair.a.disk.streams())
+    pair.pass_ms(1_000)
+
+    assert (2, 0) == (doubted, len(pair.a.disk.streams()))
+
+
 def test_tombstones_survive_a_restart_and_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "TOMBSTONES_MAX", 2)
     pair = Pair()

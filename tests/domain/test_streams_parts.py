@@ -17,6 +17,7 @@ from kms.domain.outbox import Outbox
 from kms.domain.qos import cost_bps
 from kms.domain.records import StreamRecord
 from kms.domain.requests import GetKey
+from kms.domain.retention import Retention
 from kms.domain.status import QoS, Status
 from kms.domain.stream import Stream, Waiting
 from kms.domain.supply import ENTRIES_FREE
@@ -306,6 +307,10 @@ def test_a_request_of_a_stream_that_is_gone_waits_no_longer() -> None:
     assert (register.waiting, register.waiting_of[ANN]) == ({}, 0)
 
 
+def later(now: Moment, past_ms: int) -> Moment:
+    return Moment(mono_ms=now.mono_ms + past_ms, wall_ms=now.wall_ms + past_ms)
+
+
 def buried(pair: Pair, number: int) -> None:
     ksid = key_of(number)
     record = attrs.evolve(pair.a.stream(), ksid=ksid)
@@ -325,8 +330,8 @@ def test_tombstones_past_their_time_go_a_bounded_number_at_a_time(
     for number in (5, 6, 7):
         buried(pair, number)
     register = pair.a.streams._register
-    early = Outbox(Moment(mono_ms=0, wall_ms=pair.now.wall_ms + limits.TOMBSTONE_MS - 1))
-    late = Outbox(Moment(mono_ms=0, wall_ms=pair.now.wall_ms + limits.TOMBSTONE_MS))
+    early = Outbox(later(pair.now, limits.TOMBSTONE_MS - 1))
+    late = Outbox(later(pair.now, limits.TOMBSTONE_MS))
     register.forget_tombstones(early)
     kept = list(register.tombstones)
     register.forget_tombstones(late)
@@ -335,6 +340,36 @@ def test_tombstones_past_their_time_go_a_bounded_number_at_a_time(
     assert list(register.tombstones) == [key_of(7)]
     forgotten = [each.record for each in late.effects if isinstance(each, Forget)]
     assert [key_of(5), key_of(6)] == [r.ksid for r in forgotten if isinstance(r, StreamRecord)]
+
+
+def test_a_stream_that_was_forgotten_and_is_brought_again_uses_no_materials_name_twice() -> None:
+    """Goal: an end that has forgotten a closed stream, and is told of it by an old store, makes
+    chunks under names of their own (slow-link seed 137). The disk refuses a name that was there."""
+    pair = Pair()
+    for end in pair.ends.values():
+        end.streams._register._retention = Retention(tombstone_ms=1)
+    pair.a.channel.window = 0
+    pair.established(QoS(ttl=24 * 60 * 60))
+    old = pair.b.disk.copy()
+    pair.a.channel.window = 8 * limits.MIB
+    pair.pass_ms(1)
+    pair.read(A)
+    first = set(pair.a.disk.names)
+    pair.close(A)
+    pair.settle()
+    pair.close(B)
+    pair.pass_ms(limits.CLOCK_DOUBTED_MS)
+    pair.pass_ms(1_000)
+    forgotten = pair.a.disk.streams()
+    pair.crash(B, old)
+    pair.link()
+    pair.settle()
+    pair.open(A, ANN, KNOWN)
+    pair.settle()
+    second = pair.a.disk.names - first
+
+    assert [] == forgotten
+    assert [f"chunks/{KNOWN}/0"] * 2 == [name.rpartition("-")[0] for name in (*first, *second)]
 
 
 # ---- supply -------------------------------------------------------------------------------

@@ -100,7 +100,7 @@ def _one(name: str, tier: Tier, amount: float, seed: int, say: Callable[[str], N
         failures = [why if status != -9 else f"took longer than {limit_s:.0f} s: {last[-300:]}"]
     else:
         failures = report.failures(amount)
-    say(f"{name}: {'FAILED' if failures else 'passed'}")
+    say(f"{name}: FAILED: {failures[0]}" if failures else f"{name}: passed")
     return Done(name=name, amount=amount, report=report, failures=failures)
 
 
