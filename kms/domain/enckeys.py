@@ -113,7 +113,7 @@ class Issuing:
         return None
 
     def _open(self, event: Asked, request: EncKeys, link: LinkId, out: Outbox) -> Stream:
-        register, ksid = self._register, event.fresh
+        register, ksid = self._register, self._register.named(event)
         pair, size = (event.caller, request.slave), request.key_bytes
         trouble = self._opening.trouble(event.caller, register.channels.get(link))
         if not register.pairs.has_room(*pair, size):

@@ -227,19 +227,21 @@ class Entrusting:
             crowd = f"{mine} such requests of this application wait"
         if crowd:
             raise unavailable(f"try again: {crowd}")
-        if event.fresh is None or event.drawn is None or len(event.drawn) != size:
+        name = register.named(event)
+        if name is None or event.drawn is None or len(event.drawn) != size:
             raise unavailable("the node has no randomness to make new keys of")
-        if register.names_keys(event.fresh) or register.knows(event.fresh):
+        if register.names_keys(name) or register.knows(name):
             raise unavailable("the name of the new keys is taken: try again")
 
     def _begin(self, event: Asked, request: EncKeys, ways: Ways, out: Outbox) -> Flight:
         """The keys are durable here with this batch."""
-        assert event.fresh is not None, "checked"
+        name = self._register.named(event)
+        assert name is not None, "checked"
         assert event.drawn is not None, "checked"
         links, now = [link for link in ways if link is not None], out.now
         bundles = self._register.bundles
         record = BundleRecord(
-            name=event.fresh,
+            name=name,
             state=BundleState.FILLING,
             master=event.caller,
             slaves=tuple(ways.get(None, ())),

@@ -44,7 +44,7 @@ class HandOut:
         for source, spans in by_source.items():
             # In order of index: what melts together does so at once, whatever was asked for first.
             in_order = sorted(spans, key=first_of)
-            count = sum(span.count for span in spans)
+            count = sum([span.count for span in spans])
             size, now_ms = count * source.chunk_bytes, out.now.mono_ms
             if isinstance(source, Bundle):
                 self._take(source, caller, in_order, out)
@@ -81,7 +81,7 @@ class HandOut:
             out.audit(
                 "key-delivered",
                 actor=caller,
-                subject=str(stream.ksid),
+                subject=stream.subject,
                 index=span.first,
                 count=span.count,
                 peer=record.remote,

@@ -11,8 +11,6 @@ from functools import partial
 from hashlib import blake2b
 from uuid import UUID
 
-import attrs
-
 from kms.domain import limits, standing
 from kms.domain.effects import BlockStored, Effect
 from kms.domain.errors import PeerFault
@@ -88,7 +86,7 @@ class Node:
         """who answers while the node stands (docs/operations.md); None when it does not"""
         streams = StreamRecord | KeyRunRecord | BundleRecord | HoldRecord
         found = [each for each in kept if isinstance(each, streams)]
-        self.streams = Streams(node, found, self.links, retention)
+        self.streams = Streams(node, found, self.links, retention, self._named)
         of_link: dict[LinkId, list[LinkRecord | PadRecord | BlockRecord]] = {}
         for record in kept:
             if isinstance(record, LinkRecord | PadRecord | BlockRecord):
@@ -131,7 +129,7 @@ class Node:
             return
         match event:
             case Asked():
-                self.streams.asked(self._named(event), out)
+                self.streams.asked(event, out)
             case HungUp():
                 self.streams.hung_up(event, out)
             case PeerFrame(session=session, data=data):
@@ -176,12 +174,12 @@ class Node:
         self.links[link.link] = link
         return link
 
-    def _named(self, event: Asked) -> Asked:
+    def _named(self, event: Asked) -> KSID | None:
         """A stream's name is not left to chance alone: no process had the number twice."""
         if event.fresh is None:
-            return event
+            return None
         name = _digest(self._process, event.request_id, event.fresh)
-        return attrs.evolve(event, fresh=KSID(UUID(bytes=name, version=4)))
+        return KSID(UUID(bytes=name, version=4))
 
     def _started(self, event: Started, out: Outbox) -> None:
         self._process = _digest(self.node, event.fresh, out.now.wall_ms, out.now.mono_ms)

@@ -53,7 +53,7 @@ class Opening:
         if self._register.directory.get(caller) != self._register.node:
             self._forbid(event, "the caller does not live at this node", out)
             return
-        ksid = request.ksid or event.fresh
+        ksid = request.ksid or self._register.named(event)
         assert ksid is not None, "a request that wants a name brings one"
         stream = self._register.streams.get(ksid)
         if ksid in self._register.tombstones:

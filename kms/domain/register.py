@@ -6,7 +6,7 @@ is marked with ``touch`` and written once, by ``flush``, at the end of the event
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 
@@ -16,6 +16,7 @@ from kms.domain.caps import Caps
 from kms.domain.channel import Channel
 from kms.domain.due import Due
 from kms.domain.effects import Answer, WipeMaterial
+from kms.domain.events import Asked
 from kms.domain.holds import Holds
 from kms.domain.keyids import prefix_of
 from kms.domain.keyruns import KeyRuns
@@ -32,6 +33,12 @@ from kms.domain.retention import KEEP, Retention
 from kms.domain.run import Span
 from kms.domain.service import LinkService
 from kms.domain.stream import Stream, Waiting
+
+
+def as_it_came(event: Asked) -> KSID | None:
+    """The randomness itself."""
+    return event.fresh
+
 
 Timer = tuple[str, Stream | Waiting]
 """("stream", stream), ("pace", stream), ("gate", stream) or ("request", who waits)"""
@@ -54,8 +61,11 @@ class Register:
         records: Iterable[StreamRecord | KeyRunRecord | BundleRecord | HoldRecord],
         channels: Mapping[LinkId, Channel],
         retention: Retention = KEEP,
+        named: Callable[[Asked], KSID | None] = as_it_came,
     ) -> None:
         self.node = node
+        self.named = named
+        """what a request that needs a name is named; None: there is no randomness for it"""
         self._retention = retention
         self.channels = channels
         self.directory: Mapping[SAEId, NodeId] = {}

@@ -22,7 +22,7 @@ The parts, each with its reason on top of its file:
     register, due          what can be looked up; what happens when
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 
 import attrs
@@ -48,7 +48,7 @@ from kms.domain.outbox import Outbox
 from kms.domain.policy import Rule
 from kms.domain.qoswatch import QoSWatch
 from kms.domain.records import BundleRecord, HoldRecord, KeyRunRecord, StreamRecord
-from kms.domain.register import Register
+from kms.domain.register import Register, as_it_came
 from kms.domain.requests import Close, GetKey, OpenConnect
 from kms.domain.retention import KEEP, Retention
 from kms.domain.revocation import Revocation
@@ -70,9 +70,11 @@ class Streams:
         records: Iterable[StreamRecord | KeyRunRecord | BundleRecord | HoldRecord],
         channels: Mapping[LinkId, Channel],
         retention: Retention = KEEP,
+        named: Callable[[Asked], KSID | None] = as_it_came,
     ) -> None:
-        """``channels`` is read live: links may be added. Requests of before are forgotten."""
-        self._register = Register(node, records, channels, retention)
+        """``channels`` is read live: links may be added. Requests of before are forgotten.
+        ``named``: what a request that needs a name is named."""
+        self._register = Register(node, records, channels, retention, named)
         self._speech = Speech(self._register)
         self._supply = Supply(self._register)
         self._watch = QoSWatch(self._register, self._supply)

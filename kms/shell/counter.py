@@ -33,6 +33,8 @@ from kms.ports.northbound import Overloaded
 from kms.shell.pump import Pump
 
 _R = TypeVar("_R", bound=Reply)
+# Requests that may want a name and come with the same randomness.
+SPARE_USES = 64
 
 
 class Counter:
@@ -43,6 +45,8 @@ class Counter:
         self._is_revoked = is_revoked
         self._numbers = itertools.count(1)
         self._waiting = 0
+        self._spare: KSID | None = None
+        self._spare_uses = 0
         self.latencies = Latencies()
         self.delivered = 0
         self.delivered_bytes = 0
@@ -86,10 +90,14 @@ class Counter:
     def _name(self, request: Request) -> KSID | None:
         """A source of randomness that fails refuses new streams; those that stand are served."""
         if may_want_name(request):
-            # Most such requests need none; the node says so if this one does.
-            with suppress(LocalFault):
-                return KSID(self._entropy.uuid4())
-            return None
+            # Most such requests need none; the node says so if this one does. It mixes the
+            # request's number into it, so that one draw is enough for many.
+            if not self._spare_uses:
+                self._spare = None
+                with suppress(LocalFault):
+                    self._spare = KSID(self._entropy.uuid4())
+            self._spare_uses = (self._spare_uses + 1) % SPARE_USES if self._spare else 0
+            return self._spare
         return KSID(self._entropy.uuid4()) if wants_name(request) else None
 
     def _draw(self, request: Request) -> Secret | None:

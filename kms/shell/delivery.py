@@ -117,7 +117,7 @@ class Delivery:
                     found.wipe()
                 return None
             parts.append(part)
-        return Secret.joined(parts)
+        return parts[0] if len(parts) == 1 else Secret.joined(parts)
 
 
 def _materials(asked: DeliverKey | DeliverKeys) -> list[MaterialId]:

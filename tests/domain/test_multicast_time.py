@@ -12,6 +12,7 @@ from kms.domain.keyrequests import KeysReply, Outcome
 from kms.domain.names import NodeId
 from kms.domain.outbox import Outbox
 from kms.domain.records import BundleRecord, BundleState, Way
+from kms.domain.register import as_it_came
 from kms.domain.requests import GetKey, OpenConnect, OpenReply
 from kms.domain.status import QoS
 from tests.domain.multicast_play import (
@@ -528,7 +529,7 @@ def test_the_name_of_new_keys_is_never_one_that_is_known() -> None:
     party = Party()
     party.got(BEN, CAT)
     node = party.sites[ALICE].node
-    node._named = lambda event: event  # type: ignore[method-assign]
+    node.streams._register.named = as_it_came
     number = party.enc(BEN, CAT, number=party.bundles(ALICE)[0].name.int ^ 5)
 
     assert (UNAVAILABLE, "the name of the new keys is taken: try again") == party.refusal(number)

@@ -390,7 +390,7 @@ def test_processes_and_streams_have_names_of_their_own_though_chance_repeats_its
         for number in (1, 2):
             wish = OpenConnect(source=ANN, destination=BEN, qos=QoS())
             asked = Asked(request_id=number, caller=ANN, request=wish, fresh=KSID(UUID(fresh)))
-            names.add(cast(KSID, node._named(asked).fresh))
+            names.add(cast(KSID, node._named(asked)))
 
     assert numbers[0] != numbers[1]
     assert len(names) == 4

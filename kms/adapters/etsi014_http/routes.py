@@ -39,7 +39,7 @@ _VERBS = {
 }
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, cache_hash=True)
 class Route:
     """A request line that means something here."""
 
