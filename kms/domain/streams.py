@@ -177,7 +177,7 @@ class Streams:
         now = self._register.now
         if now is None:
             return None
-        if self._speech.waits():
+        if self._speech.waits() or self._supply.pressed:
             return now.mono_ms
         register, bundles = self._register, self._register.bundles
         deadlines = (

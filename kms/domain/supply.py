@@ -55,6 +55,8 @@ class Supply:
         """bytes that each class has come to, by priority"""
         self._number = 0
         self._tidy_at: dict[LinkId, int] = {}
+        self.pressed = False
+        """the last batch had no room for all that could be made: the next one is due at once"""
 
     def owed_ms(self, link: LinkId, now_ms: int) -> int:
         """How long somebody has waited for key of this link that was promised, as far as the
@@ -98,6 +100,7 @@ class Supply:
     def fill(self, out: Outbox) -> None:
         """Those that lack key have what their links can give now, a bounded number of them."""
         left = limits.DESIGNATIONS_PER_BATCH_MAX
+        self.pressed = False
         for link, queue in list(self._queues.items()):
             channel = self._register.channels.get(link)
             if channel is None or not channel.up or channel.alarmed:
@@ -107,11 +110,19 @@ class Supply:
             left -= self._fill_from(channel, queue, left, out)
             if not queue:
                 del self._queues[link]
+            if left <= 0:
+                # The links behind this one come first in the next batch.
+                self.pressed = bool(self._queues)
+                if queue:
+                    self._queues[link] = self._queues.pop(link)
+                return
 
-    def _fill_from(self, channel: Channel, queue: list[_Entry], most: int, out: Outbox) -> int:
+    def _fill_from(
+        self, channel: Channel, queue: list[_Entry], designations: int, out: Outbox
+    ) -> int:
         made, passed_over = 0, list[_Entry]()
         kept = self._register.promised_bps[channel.link] * limits.PROMISE_KEEP_S // 8
-        while queue and made < most and len(passed_over) < limits.PACER_SKIPS_MAX:
+        while queue and made < designations and len(passed_over) < limits.PACER_SKIPS_MAX:
             entry = heapq.heappop(queue)
             if not self._counts(entry):
                 continue
