@@ -3,7 +3,7 @@
 They come out of the stream of a pair of applications, or out of a bundle that several nodes hold.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from kms.domain import limits
 from kms.domain.bundle import Bundle
@@ -38,13 +38,8 @@ class HandOut:
         this order, are ``caller``'s: the request's answer, once this batch is durable.
         ``delay_ms``: how long it waited."""
         stretches = tuple(_stretch(source, span) for source, span in found)
-        by_source: dict[Stream | Bundle, list[Span]] = {}
-        for source, span in found:
-            by_source.setdefault(source, []).append(span)
-        for source, spans in by_source.items():
-            # In order of index: what melts together does so at once, whatever was asked for first.
-            in_order = sorted(spans, key=first_of)
-            count = sum([span.count for span in spans])
+        for source, in_order in _by_source(found):
+            count = sum([span.count for span in in_order])
             size, now_ms = count * source.chunk_bytes, out.now.mono_ms
             if isinstance(source, Bundle):
                 self._take(source, caller, in_order, out)
@@ -92,6 +87,19 @@ class HandOut:
         stream.touch(now)
         self._register.touch(stream)
         self._ending.delivered(stream, out)
+
+
+def _by_source(
+    found: Sequence[tuple[Stream | Bundle, Span]],
+) -> Iterable[tuple[Stream | Bundle, list[Span]]]:
+    """Each source with its spans in order of index: what melts together does so at once, whatever
+    was asked for first."""
+    if len(found) == 1:
+        return [(source, [span]) for source, span in found]
+    by_source: dict[Stream | Bundle, list[Span]] = {}
+    for source, span in sorted(found, key=lambda each: each[1].first):
+        by_source.setdefault(source, []).append(span)
+    return by_source.items()
 
 
 def first_of(span: Span) -> int:
