@@ -114,7 +114,7 @@ class Caps:
         return cap is None or cap.allowed(length_bytes, now_ms) > 0
 
     def made(self, rule: Rule, master: SAEId, slave: SAEId, length_bytes: int, now_ms: int) -> None:
-        """So much key was made for the two, outside a stream."""
+        """So much key was made for the two, outside a stream; less than nothing: it was not."""
         cap = self._outside(rule, master, slave, now_ms)
         if cap is not None:
             cap.made(length_bytes)

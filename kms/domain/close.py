@@ -14,13 +14,13 @@ from kms.domain import limits
 from kms.domain.effects import Answer
 from kms.domain.events import Asked
 from kms.domain.keyrequests import EncKeys, KeysReply, Outcome
-from kms.domain.keyruns import TAKEN, UNREAD
+from kms.domain.keyruns import SEVERAL, TAKEN, UNREAD
 from kms.domain.leftouts import left_out
 from kms.domain.lifecycle import KeyEvent, KeyState
 from kms.domain.outbox import Outbox
 from kms.domain.register import Register
 from kms.domain.requests import Close, CloseReply, KeyReply, OpenReply, Reply
-from kms.domain.run import Span
+from kms.domain.run import Run, Span
 from kms.domain.speech import Speech
 from kms.domain.status import Status
 from kms.domain.stream import Stream, StreamState
@@ -28,6 +28,14 @@ from kms.domain.stream import Stream, StreamState
 DELIVERED = "delivered"
 """why a chunk that its application has is gone"""
 UNKNOWN = "no stream of this application has this Key_stream_ID"
+
+
+def was_lost(run: Run | None) -> bool:
+    """Whether this end had, or should have had, a chunk of this run and did not deliver it."""
+    if run is None or run.state in (KeyState.ACTIVE, KeyState.DEACTIVATED):
+        return False
+    known = run.state in UNREAD or run.reason.startswith(DELIVERED)
+    return not known and run.reason != SEVERAL
 
 
 class Ending:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from kms.domain import limits
 from kms.domain.bundle import Bundle
-from kms.domain.close import Ending
+from kms.domain.close import Ending, was_lost
 from kms.domain.events import Asked
 from kms.domain.handout import HandOut, first_of
 from kms.domain.keyids import ID_BYTES, grouped, stretches
@@ -103,6 +103,9 @@ class Claiming:
                 self._ending.expire(stream, out)
                 run = None
             if run is None or run.state is not KeyState.PRE_ACTIVATION:
+                if was_lost(run):
+                    stream.meter.erred()
+                    self._register.service(stream.record.link).meter.erred()
                 raise bad_request(NOT_FOUND)
             yield span_of(run, index, min(run.end, end))
             index = run.end

@@ -30,7 +30,7 @@ from kms.domain.outbox import Outbox
 from kms.domain.records import BundleRecord, BundleState
 from kms.domain.register import Register
 from kms.domain.secret import Secret, zero
-from kms.domain.slaves import Ways, pay, ways_to
+from kms.domain.slaves import Paid, Ways, pay, pay_back, ways_to
 from kms.domain.supply import Supply
 from kms.domain.unserved import Unserved, bad_request, unavailable
 from kms.domain.wire import Entrust, Withdraw
@@ -50,6 +50,12 @@ class Flight:
     sent: dict[LinkId, int]
     """keys, by link"""
     unanswered: set[LinkId]
+    paid: Paid
+
+    @property
+    def begun_ms(self) -> int:
+        """on the monotonic clock"""
+        return self.deadline_ms - limits.KEYS_TIMEOUT_MS
 
 
 class Entrusting:
@@ -73,18 +79,28 @@ class Entrusting:
         is consumed then. The keys that came with it are this call's to wipe."""
         try:
             ways = ways_to(self._register, event.caller, request)
-            self._check(event, request, ways)
-            pay(self._register, event.caller, request, out.now.mono_ms)
+            self._check(event.caller, request, ways)
+            self._check_fresh(event, request)
+            paid = pay(self._register, event.caller, request, out.now.mono_ms)
         except Unserved:
             if event.drawn is not None:
                 event.drawn.wipe()
             raise
-        flight = self._begin(event, request, ways, out)
+        flight = self._begin(event, request, ways, paid, out)
         self._flights[flight.bundle.name] = flight
         for link in flight.sent:
             self._lines.setdefault(link, deque()).append(flight)
         if not flight.unanswered:
             self._complete(flight, out)
+
+    def wanted(self, caller: SAEId, request: EncKeys) -> int:
+        """Random bytes that the request's keys are to be; 0 if it would be refused whatever came
+        with it, so that nobody without a right draws any."""
+        try:
+            self._check(caller, request, ways_to(self._register, caller, request))
+        except Unserved:
+            return 0
+        return request.number * request.key_bytes
 
     def hung_up(self, request_id: int, out: Outbox) -> None:
         """Nobody waits for the answer any more: nothing is given."""
@@ -130,7 +146,7 @@ class Entrusting:
                 continue
             count = _turn(flight, link)
             need = count * flight.request.key_bytes + limits.ENTRUST_OVERHEAD_BYTES
-            if channel.drawable() < need:
+            if min(channel.drawable(), self._supply.free(channel)) < need:
                 channel.want(need)
                 break
             part = _part(flight, link, count)
@@ -202,7 +218,7 @@ class Entrusting:
 
     # ---- inside -----------------------------------------------------------------------------
 
-    def _check(self, event: Asked, request: EncKeys, ways: Ways) -> None:
+    def _check(self, caller: SAEId, request: EncKeys, ways: Ways) -> None:
         register, size = self._register, request.number * request.key_bytes
         if not 1 <= request.key_bytes <= limits.KEY_BYTES_MAX:
             raise bad_request(f"a key for several slaves has 1 to {limits.KEY_BYTES_MAX} octets")
@@ -215,25 +231,28 @@ class Entrusting:
                 raise unavailable(f"no key is served over {link}: {stopped}")
             if not channel.up:
                 raise unavailable(f"try again: {link} is down")
-            if channel.level() < size:
+            if self._supply.free(channel) < size:
                 raise unavailable(f"{link} has not enough key left")
         flights = self._flights.values()
-        mine = sum(each.caller == event.caller for each in flights)
+        mine = sum(each.caller == caller for each in flights)
         under_way = sum(len(each.keys) for each in flights)
-        crowd = register.bundles.full(None, event.caller, size)
+        crowd = register.bundles.full(None, caller, size)
         if len(flights) >= limits.FLIGHTS_MAX or under_way + size > limits.FLIGHT_BYTES_MAX:
             crowd = "too many keys are on their way to several nodes"
         if mine >= limits.FLIGHTS_PER_APPLICATION_MAX:
             crowd = f"{mine} such requests of this application wait"
         if crowd:
             raise unavailable(f"try again: {crowd}")
+
+    def _check_fresh(self, event: Asked, request: EncKeys) -> None:
+        register, size = self._register, request.number * request.key_bytes
         name = register.named(event)
         if name is None or event.drawn is None or len(event.drawn) != size:
             raise unavailable("the node has no randomness to make new keys of")
         if register.names_keys(name) or register.knows(name):
             raise unavailable("the name of the new keys is taken: try again")
 
-    def _begin(self, event: Asked, request: EncKeys, ways: Ways, out: Outbox) -> Flight:
+    def _begin(self, event: Asked, request: EncKeys, ways: Ways, paid: Paid, out: Outbox) -> Flight:
         """The keys are durable here with this batch."""
         name = self._register.named(event)
         assert name is not None, "checked"
@@ -278,6 +297,7 @@ class Entrusting:
             deadline_ms=now.mono_ms + limits.KEYS_TIMEOUT_MS,
             sent=dict.fromkeys(links, 0),
             unanswered=set(links),
+            paid=paid,
         )
 
     def _complete(self, flight: Flight, out: Outbox) -> None:
@@ -291,7 +311,10 @@ class Entrusting:
         self._register.bundles.whole(bundle, out)
         found = [(bundle, span) for span in bundle.spans(0, number)]
         ids = key_ids(bundle.name, 0, number)
-        self._hand_out.deliver(flight.request_id, flight.caller, ids, [*found], out)
+        delay_ms = out.now.mono_ms - flight.begun_ms
+        self._hand_out.deliver(
+            flight.request_id, flight.caller, ids, [*found], out, delay_ms=delay_ms
+        )
 
     def _trouble(self, flight: Flight) -> str:
         """What forbids it by now."""
@@ -307,6 +330,10 @@ class Entrusting:
         return ""
 
     def _refuse(self, flight: Flight, message: str, out: Outbox) -> None:
+        """The keys did not come to be, through no fault of the caller's."""
+        for link in flight.unanswered:
+            self._register.service(link).meter.lost()
+        pay_back(self._register, flight.caller, flight.request, flight.paid, out.now.mono_ms)
         reply = KeysReply(outcome=Outcome.UNAVAILABLE, message=f"try again: {message}")
         out.add(Answer(request_id=flight.request_id, reply=reply))
         self._give_up(flight, message, out)

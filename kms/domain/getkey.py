@@ -8,13 +8,12 @@ there it waits a moment only, then says 3: news of the peer may be under way fro
 """
 
 from kms.domain import limits
-from kms.domain.close import DELIVERED, UNKNOWN, Ending
+from kms.domain.close import DELIVERED, UNKNOWN, Ending, was_lost
 from kms.domain.effects import Answer, DeliverKey
 from kms.domain.enckeys import Issuing
 from kms.domain.events import Asked
 from kms.domain.holds import COMPROMISED, SUSPENDED
 from kms.domain.keyrequests import EncKeys, KeysReply, Outcome
-from kms.domain.keyruns import SEVERAL, UNREAD
 from kms.domain.lifecycle import KeyEvent, KeyState
 from kms.domain.metadata import METADATA_BYTES_MAX, describe
 from kms.domain.names import KSID, LinkId, SAEId
@@ -193,7 +192,7 @@ class Reading:
         """Whether the request is answered."""
         index, lacking = self._find(stream, request)
         if lacking:
-            if index is not None and self._was_lost(stream, index):
+            if index is not None and was_lost(stream.runs.at(index)):
                 stream.meter.erred()
                 self._register.service(stream.record.link).meter.erred()
             self._register.answer(
@@ -219,14 +218,6 @@ class Reading:
             return False
         self._deliver(stream, waiting, request, index, run, out)
         return True
-
-    def _was_lost(self, stream: Stream, index: int) -> bool:
-        """Whether this end had, or should have had, the chunk and did not deliver it."""
-        run = stream.runs.at(index)
-        if run is None or run.state in (KeyState.ACTIVE, KeyState.DEACTIVATED):
-            return False
-        known = run.state in UNREAD or run.reason.startswith(DELIVERED)
-        return not known and run.reason != SEVERAL
 
     def _find(self, stream: Stream, request: GetKey) -> tuple[int | None, str]:
         """The index to deliver now, or None to wait; why not, if never."""

@@ -37,7 +37,7 @@ from kms.domain.holds import COMPROMISED
 from kms.domain.link import Link
 from kms.domain.linkmemory import LinkSettings
 from kms.domain.moment import Moment
-from kms.domain.names import KSID, DeviceId, LinkId, NodeId, SecretId, link_id
+from kms.domain.names import KSID, DeviceId, LinkId, NodeId, SAEId, SecretId, link_id
 from kms.domain.outbox import Outbox
 from kms.domain.records import (
     BlockRecord,
@@ -51,6 +51,7 @@ from kms.domain.records import (
     StreamRecord,
     Way,
 )
+from kms.domain.requests import Request
 from kms.domain.retention import KEEP, Retention
 from kms.domain.statistics import StakeStatus
 from kms.domain.streams import Streams
@@ -122,6 +123,10 @@ class Node:
         if self.standing is not None:
             return False
         return link in self.links and self.links[link].room(size_bytes)
+
+    def bytes_wanted(self, caller: SAEId, request: Request) -> int:
+        """Random bytes to bring with the request, as things stand now."""
+        return self.streams.bytes_wanted(caller, request) if self.standing is None else 0
 
     def _handle(self, event: Event, out: Outbox) -> None:
         if self.standing is not None:

@@ -5,6 +5,7 @@ from kms.domain import limits
 from kms.domain.errors import BadName
 from kms.domain.keyrequests import EncKeys
 from kms.domain.names import LinkId, SAEId, link_id
+from kms.domain.policy import Rule
 from kms.domain.register import Register
 from kms.domain.unserved import bad_request, forbidden, unavailable
 
@@ -38,7 +39,11 @@ def ways_to(register: Register, caller: SAEId, request: EncKeys) -> Ways:
     return ways
 
 
-def pay(register: Register, caller: SAEId, request: EncKeys, now_ms: int) -> None:
+Paid = dict[SAEId, Rule]
+"""the rule by which each slave's share was used"""
+
+
+def pay(register: Register, caller: SAEId, request: EncKeys, now_ms: int) -> Paid:
     """The rate that policy allows the master and each slave is used for these keys. Raises
     ``Unserved``; none of it is used then."""
     caps, size = register.caps, request.number * request.key_bytes
@@ -53,6 +58,16 @@ def pay(register: Register, caller: SAEId, request: EncKeys, now_ms: int) -> Non
     ]
     if barred:
         raise unavailable(f"try again later: policy permits {barred[0]} bit/s")
+    paid: Paid = {}
     for slave, rule in rules.items():
         assert rule is not None, "checked"
         caps.made(rule, caller, slave, size, now_ms)
+        paid[slave] = rule
+    return paid
+
+
+def pay_back(register: Register, caller: SAEId, request: EncKeys, paid: Paid, now_ms: int) -> None:
+    """What was paid for keys that the node could not make is there again."""
+    size = request.number * request.key_bytes
+    for slave, rule in paid.items():
+        register.caps.made(rule, caller, slave, -size, now_ms)

@@ -49,7 +49,7 @@ from kms.domain.policy import Rule
 from kms.domain.qoswatch import QoSWatch
 from kms.domain.records import BundleRecord, HoldRecord, KeyRunRecord, StreamRecord
 from kms.domain.register import Register, as_it_came
-from kms.domain.requests import Close, GetKey, OpenConnect
+from kms.domain.requests import Close, GetKey, OpenConnect, Request, bytes_wanted
 from kms.domain.retention import KEEP, Retention
 from kms.domain.revocation import Revocation
 from kms.domain.secret import Secret
@@ -136,6 +136,14 @@ class Streams:
             self._ending.asked(event, request, out)
         else:
             self._desk.asked(event, request, out)
+
+    def bytes_wanted(self, caller: SAEId, request: Request) -> int:
+        """Random bytes that the request's keys are to be: 0 for most, whose keys come out of a pad,
+        and for those that would be refused anyway."""
+        if not bytes_wanted(request) or self._register.now is None:
+            return 0
+        assert isinstance(request, EncKeys), "other keys come out of a pad"
+        return self._entrusting.wanted(caller, request)
 
     def hung_up(self, event: HungUp, out: Outbox) -> None:
         """Nobody waits for this answer: no key is spent on it. An opening goes its way."""

@@ -91,6 +91,11 @@ class Supply:
         queue = self._queues.get(link)
         return queue is not None and len(queue) > 0 and queue[0][0] == _PROMISED
 
+    def free(self, channel: Channel) -> int:
+        """Bytes of the link that excess may have: not the last seconds of what is promised."""
+        kept = self._register.promised_bps[channel.link] * limits.PROMISE_KEEP_S // 8
+        return channel.level() - kept
+
     def paced(self, stream: Stream, now_ms: int) -> None:
         """The stream's pace timer fired: Max_bps allows, or Min_bps promises, one more chunk."""
         self.consider(stream, now_ms)
@@ -121,7 +126,6 @@ class Supply:
         self, channel: Channel, queue: list[_Entry], designations: int, out: Outbox
     ) -> int:
         made, passed_over = 0, list[_Entry]()
-        kept = self._register.promised_bps[channel.link] * limits.PROMISE_KEEP_S // 8
         while queue and made < designations and len(passed_over) < limits.PACER_SKIPS_MAX:
             entry = heapq.heappop(queue)
             if not self._counts(entry):
@@ -130,7 +134,7 @@ class Supply:
             now_ms = out.now.mono_ms
             most = channel.drawable()
             if entry[0] != _PROMISED:
-                free = channel.level() - kept
+                free = self.free(channel)
                 if free <= 0 or (passed_over and passed_over[0][0] == _PROMISED):
                     passed_over.append(entry)
                     break

@@ -22,7 +22,6 @@ from kms.domain.requests import (
     OpenReply,
     Reply,
     Request,
-    bytes_wanted,
     may_want_name,
     wants_name,
 )
@@ -100,9 +99,10 @@ class Counter:
             return self._spare
         return KSID(self._entropy.uuid4()) if wants_name(request) else None
 
-    def _draw(self, request: Request) -> Secret | None:
-        """Likewise: only who wants keys made of randomness is refused then, by the node."""
-        wanted = bytes_wanted(request)
+    def _draw(self, caller: SAEId, request: Request) -> Secret | None:
+        """Likewise: only who wants keys made of randomness is refused then, by the node. A
+        request that it would refuse anyway draws none: megabytes hold the event loop up (I10)."""
+        wanted = self._pump.node.bytes_wanted(caller, request)
         if wanted:
             with suppress(LocalFault):
                 return self._entropy.bits(wanted)
@@ -111,7 +111,7 @@ class Counter:
     async def _ask(self, caller: SAEId, request: Request, expected: type[_R]) -> _R:
         if self._waiting >= limits.REQUESTS_WAITING_MAX:
             raise Overloaded("too many requests wait", hint="try again in a second")
-        fresh, drawn = self._name(request), self._draw(request)
+        fresh, drawn = self._name(request), self._draw(caller, request)
         request_id = next(self._numbers)
         waiter = self._pump.expect_answer(request_id)
         self._waiting += 1

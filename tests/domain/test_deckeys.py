@@ -215,6 +215,25 @@ def test_keys_of_a_link_in_doubt_are_gone() -> None:
     assert (Outcome.BAD_REQUEST, FOUND_NOT) == refused(dec(pair, found.key_ids))
 
 
+def test_a_key_that_this_end_has_lost_counts_as_an_error_and_one_that_is_fetched_again_does_not() -> (
+    None
+):
+    """Y.3807's error ratio, which the operator sees of the stream and of the link."""
+    pair = Pair()
+    found = got(pair, 2)
+    one, other = ids_of(found)
+    dec(pair, one)
+    dec(pair, one)
+    pair.compromise(B, "doubted")
+    dec(pair, other)
+    (stream,) = pair.b.streams.statistics()
+    _, link, _ = pair.b.streams.service(LINK)
+
+    assert stream.service is not None
+    assert link is not None
+    assert (1, 1) == (stream.service.errors_total, link.errors_total)
+
+
 def test_a_key_whose_ttl_is_over_is_not_found_and_is_destroyed() -> None:
     pair = Pair()
     found = got(pair, 2)
