@@ -5,7 +5,7 @@ Rules: a stream is in every index or in none (``add`` and ``drop`` are the only 
 is marked with ``touch`` and written once, by ``flush``, at the end of the event or of the batch.
 """
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 import attrs
@@ -33,6 +33,7 @@ from kms.domain.retention import KEEP, Retention
 from kms.domain.run import Span
 from kms.domain.service import LinkService
 from kms.domain.stream import Stream, Waiting
+from kms.domain.tombstones import Tombstones
 
 
 def as_it_came(event: Asked) -> KSID | None:
@@ -42,14 +43,6 @@ def as_it_came(event: Asked) -> KSID | None:
 
 Timer = tuple[str, Stream | Waiting]
 """("stream", stream), ("pace", stream), ("gate", stream) or ("request", who waits)"""
-
-
-@attrs.frozen
-class Tombstone:
-    """A closed stream whose KSID is refused for a while."""
-
-    record: StreamRecord
-    run: KeyRunRecord | None
 
 
 class Register:
@@ -66,13 +59,12 @@ class Register:
         self.node = node
         self.named = named
         """what a request that needs a name is named; None: there is no randomness for it"""
-        self._retention = retention
         self.channels = channels
         self.directory: Mapping[SAEId, NodeId] = {}
         self.policy = Policy()
         self.caps = Caps()
         self.streams: dict[KSID, Stream] = {}
-        self.tombstones: OrderedDict[KSID, Tombstone] = OrderedDict()
+        self.tombstones = Tombstones(retention)
         self.pairs = Pairs()
         self.on_link: dict[LinkId, dict[KSID, None]] = {}
         self.of_application: Counter[SAEId] = Counter()
@@ -89,13 +81,10 @@ class Register:
         self.waiting: dict[int, Waiting] = {}
         self.due: Due[Timer] = Due()
         self.now: Moment | None = None
-        self._began: Moment | None = None
         self.forgotten = 0
         """names of streams that were known in this process and are not any more: the neighbour may
         bring one of them again"""
         self._dirty: dict[Stream, None] = {}
-        self._tombstone_end_ms: int | None = None
-        """by the wall clock, of the oldest"""
         kept = list(records)
         self.bundles = Bundles(each for each in kept if isinstance(each, BundleRecord))
         self.holds = Holds(each for each in kept if isinstance(each, HoldRecord))
@@ -107,7 +96,7 @@ class Register:
         first = self.now is None
         self.now = now
         if first:
-            self._began = now
+            self.tombstones.begin(now)
             self._restore(now)
         return first
 
@@ -123,7 +112,7 @@ class Register:
         for record in sorted(found, key=lambda r: r.closed_ms or 0):
             mine = runs.pop(record.ksid, [])
             if record.closed_ms is not None:
-                self.tombstones[record.ksid] = Tombstone(record, mine[0] if mine else None)
+                self.tombstones.add(record, mine[0] if mine else None)
                 self.pairs.remember(record)
                 continue
             stream = Stream(record, KeyRuns(record.ksid, mine), now)
@@ -133,7 +122,6 @@ class Register:
             stream.runs.awake(now, stream.wait_ms)
             self._index(stream)
         assert not runs, "runs of a stream that is not recorded"
-        self._look_at_tombstones()
 
     # ---- streams ----------------------------------------------------------------------------
 
@@ -161,15 +149,14 @@ class Register:
         stream.runs.save_to(out)
         out.save(record)
         self.unhold(record.link, out, record.ksid)
-        self.tombstones[record.ksid] = Tombstone(record, run)
-        self._look_at_tombstones()
+        self.tombstones.add(record, run)
         if len(self.tombstones) > limits.TOMBSTONES_MAX:
             self._forget_tombstone(out)
 
     def forget_tombstones(self, out: Outbox) -> None:
         """Those past their time are gone."""
         for _ in range(limits.DUE_PER_TICK_MAX):
-            end_ms = self._tombstone_end_mono_ms(out.now)
+            end_ms = self.tombstones.end_ms(out.now)
             if end_ms is None or end_ms > out.now.mono_ms:
                 return
             self._forget_tombstone(out)
@@ -339,19 +326,8 @@ class Register:
         """When a timer fires or a tombstone ends."""
         if self.now is None:
             return None
-        deadlines = self.due.deadline_ms(self.now), self._tombstone_end_mono_ms(self.now)
+        deadlines = self.due.deadline_ms(self.now), self.tombstones.end_ms(self.now)
         return min((each for each in deadlines if each is not None), default=None)
-
-    def _tombstone_end_mono_ms(self, now: Moment) -> int | None:
-        """When the oldest ends, by the monotonic clock. The later of the two counts: a wall clock
-        that jumps ahead, or is wrong when the machine starts, must not make a name new."""
-        if self._tombstone_end_ms is None:
-            return None
-        assert self._began is not None, "tombstones are looked at in an event"
-        passed_ms = now.mono_ms - self._began.mono_ms
-        wall_ms = min(now.wall_ms, self._began.wall_ms + passed_ms)
-        left_ms = max(self._tombstone_end_ms - wall_ms, limits.CLOCK_DOUBTED_MS - passed_ms, 0)
-        return now.mono_ms + left_ms
 
     def _index(self, stream: Stream) -> None:
         record = stream.record
@@ -395,16 +371,9 @@ class Register:
         self.due.clear(("gate", stream))
         self._dirty.pop(stream, None)
 
-    def _look_at_tombstones(self) -> None:
-        self._tombstone_end_ms = None
-        if self.tombstones:
-            oldest = next(iter(self.tombstones.values())).record
-            self._tombstone_end_ms = (oldest.closed_ms or 0) + self._retention.tombstone_ms
-
     def _forget_tombstone(self, out: Outbox) -> None:
-        _, tombstone = self.tombstones.popitem(last=False)
+        tombstone = self.tombstones.forget()
         self.forgotten += 1
-        self._look_at_tombstones()
         self.pairs.forget(tombstone.record)
         if tombstone.run is not None:
             out.forget(tombstone.run)

@@ -215,9 +215,7 @@ def test_keys_of_a_link_in_doubt_are_gone() -> None:
     assert (Outcome.BAD_REQUEST, FOUND_NOT) == refused(dec(pair, found.key_ids))
 
 
-def test_a_key_that_this_end_has_lost_counts_as_an_error_and_one_that_is_fetched_again_does_not() -> (
-    None
-):
+def test_a_key_that_this_end_has_lost_is_an_error_and_one_that_is_fetched_again_is_none() -> None:
     """Y.3807's error ratio, which the operator sees of the stream and of the link."""
     pair = Pair()
     found = got(pair, 2)

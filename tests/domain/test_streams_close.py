@@ -266,7 +266,7 @@ def test_a_side_that_closed_forgets_the_other_after_the_ttl() -> None:
 def test_a_tombstone_lasts_as_long_as_the_operator_says() -> None:
     pair = Pair().established()
     for end in (pair.a, pair.b):
-        end.streams._register._retention = Retention(tombstone_ms=2 * limits.TOMBSTONE_MS)
+        end.streams._register.tombstones.retention = Retention(tombstone_ms=2 * limits.TOMBSTONE_MS)
     pair.close(A)
     pair.settle()
     pair.close(B)

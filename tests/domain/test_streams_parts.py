@@ -347,7 +347,7 @@ def test_a_stream_that_was_forgotten_and_is_brought_again_uses_no_materials_name
     chunks under names of their own (slow-link seed 137). The disk refuses a name that was there."""
     pair = Pair()
     for end in pair.ends.values():
-        end.streams._register._retention = Retention(tombstone_ms=1)
+        end.streams._register.tombstones.retention = Retention(tombstone_ms=1)
     pair.a.channel.window = 0
     pair.established(QoS(ttl=24 * 60 * 60))
     old = pair.b.disk.copy()
