@@ -27,6 +27,7 @@ from kms.domain.stream import Stream, StreamState
 
 DELIVERED = "delivered"
 """why a chunk that its application has is gone"""
+OUTDATED = "this store is an old copy: it may have been delivered since"
 UNKNOWN = "no stream of this application has this Key_stream_ID"
 
 
@@ -94,6 +95,11 @@ class Ending:
             self._finish(stream, out)
         elif not stream.record.local_joined or stream.widowed:
             self.close(stream, reason, out)
+
+    def outdated(self, stream: Stream, out: Outbox) -> None:
+        """No chunk that lies here is delivered: the store has forgotten which were (I1: an
+        application must not get the same key as another one)."""
+        self._destroy(stream, stream.runs.spans(UNREAD), OUTDATED, out)
 
     def roll_back(
         self, stream: Stream, out: Outbox, reason: str = "its opening is rolled back"

@@ -24,6 +24,7 @@ branch; else it was made by another, and the own chunks are taken back.
 
 import attrs
 
+from kms.domain.close import Ending
 from kms.domain.keyruns import UNREAD
 from kms.domain.lifecycle import KeyEvent
 from kms.domain.outbox import Outbox
@@ -34,8 +35,9 @@ from kms.domain.stream import Stream
 class Comparison:
     """What one end does with the other end's next index."""
 
-    def __init__(self, register: Register) -> None:
+    def __init__(self, register: Register, ending: Ending) -> None:
         self._register = register
+        self._ending = ending
 
     def catch_up(self, stream: Stream, held: int, branch: int, out: Outbox) -> None:
         """Both ends are at the same next index (theory of operation, above)."""
@@ -44,6 +46,9 @@ class Comparison:
             self.lose_to(stream, held, out)
             return
         self._disown(stream, held, out)
+        if held > record.next_index:
+            # The other end has what was made here: this store is an old copy.
+            self._ending.outdated(stream, out)
         agreed = max(held, record.acked_index)
         self.take_back(stream, agreed if branch == record.branch else record.acked_index, out)
         self.lose_to(stream, agreed, out)

@@ -38,6 +38,8 @@ class Greeting:
         self.session = 0
         self.refused = ""
         """why the last session was refused, by either end; empty once one is up"""
+        self.aged = False
+        """this end's store was found to be an old one: what it delivered since it does not know"""
         self.boot = 0
         self._seen_boot = 0
         self._outcome: hello.Outcome | None = None
@@ -161,6 +163,7 @@ class Greeting:
         writer, reader = memory.pads
         if outcome.old:
             out.alarm("old-store", memory.link, outcome.old)
+            self.aged = self.aged or outcome.mine
         if memory.leads:
             # A follower that once cut its log is ahead; the leader's next append starts behind it.
             # Never the other way round: what the leader is ahead by are appends still to come.
@@ -195,6 +198,7 @@ class Greeting:
             raise _broken("a welcome with an impossible grant")
         if welcome.epoch > memory.epoch:
             out.alarm("old-store", memory.link, "the neighbour found this end's store to be old")
+            self.aged = True
             memory.epoch = welcome.epoch
             memory.save(out)
         for pad, ranges in zip(

@@ -50,6 +50,8 @@ class Outcome:
     """the grant that the writer of the pad this end reads has recorded"""
     old: str
     """whose store is old and why; empty when none is"""
+    mine: bool
+    """it is this end's"""
 
 
 def own(memory: LinkMemory, boot: int, seen_boot: int) -> Hello:
@@ -100,7 +102,7 @@ def settle(
     fresh = not any(pad.granted for pad in memory.pads)
     if not fresh and theirs.epoch > mine.epoch + limits.EPOCH_JUMP_MAX:
         raise Refused("the neighbour's epoch is out of reach")
-    old = _compare_logs(memory, mine, theirs, settled, hash_at)
+    old, own_store = _compare_logs(memory, mine, theirs, settled, hash_at)
     leader, follower = (mine, theirs) if memory.leads else (theirs, mine)
     met = theirs.seen_boot == mine.boot and mine.seen_boot == theirs.boot
     continuous = met and not old and _windows_fit(leader, follower)
@@ -115,9 +117,11 @@ def settle(
             starts[direction] = max(at_writer.granted, at_reader.granted)
             if at_writer.granted > at_reader.granted and not old:
                 old = "the reader recorded a lower grant than its writer"
+                own_store = direction is memory.reader.direction
             if starts[direction] > min(at_writer.end, at_reader.end) and not old:
                 # Grants cover only what both ends held.
                 old = "one end lacks what was granted"
+                own_store = starts[direction] > _of(mine, direction).end
         if starts[direction] > ends[direction]:
             raise Refused("a mark beyond the end of its pad")
     confirmed, reported = memory.reader.confirmed, _of(theirs, memory.reader.direction).granted
@@ -140,6 +144,7 @@ def settle(
         reader_end=ends[memory.reader.direction],
         recorded=reported,
         old=old,
+        mine=own_store,
     )
 
 
@@ -149,7 +154,8 @@ def _compare_logs(
     theirs: Hello,
     settled: int,
     hash_at: Callable[[int], bytes | None],
-) -> str:
+) -> tuple[str, bool]:
+    """Which end's store is old, and whether it is this one's."""
     if theirs.log_count <= mine.log_count:
         known = hash_at(theirs.log_count)
         if known is None:
@@ -158,10 +164,10 @@ def _compare_logs(
             raise Refused("the append logs differ", doubt=True)
     leader, follower = (mine, theirs) if memory.leads else (theirs, mine)
     if leader.log_count < follower.log_count:
-        return "the leader lacks appends that its follower has"
+        return "the leader lacks appends that its follower has", memory.leads
     if memory.leads and follower.log_count < settled:
-        return "the follower lacks appends that it had acknowledged"
-    return ""
+        return "the follower lacks appends that it had acknowledged", False
+    return "", False
 
 
 def _windows_fit(leader: Hello, follower: Hello) -> bool:

@@ -374,6 +374,9 @@ class Node:
                 self.streams.end(link.link, link.memory.reason, out)
             else:
                 self.streams.compromise(link.link, link.memory.reason, out)
+        if link.greeting.aged:
+            link.greeting.aged = False
+            self.streams.outdated(link.link, out)
         if link.up and not was_up:
             self.streams.linked(link.link, out)
         elif was_up and not link.up:

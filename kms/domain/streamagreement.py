@@ -57,7 +57,7 @@ class StreamAgreement:
         revocation: Revocation,
     ) -> None:
         self._register = register
-        self._comparison = Comparison(register)
+        self._comparison = Comparison(register, ending)
         self._speech = speech
         self._supply = supply
         self._ending = ending

@@ -29,7 +29,7 @@ import attrs
 
 from kms.domain import limits
 from kms.domain.channel import Channel
-from kms.domain.close import Ending
+from kms.domain.close import OUTDATED, Ending
 from kms.domain.deckeys import Claiming
 from kms.domain.enckeys import Issuing
 from kms.domain.entrusted import Holding
@@ -265,6 +265,16 @@ class Streams:
         them is any more."""
         self._begin(out)
         self._register.bundles.end_all(reason, out)
+
+    def outdated(self, link: LinkId, out: Outbox) -> None:
+        """The neighbour knows that the store here is an old copy: which keys were delivered since
+        nobody knows, so that none that lies here is any more."""
+        self._begin(out)
+        for ksid in list(self._register.on_link.get(link, ())):
+            self._ending.outdated(self._register.streams[ksid], out)
+        for bundle in self._register.bundles.over(link):
+            self._register.bundles.end(bundle, OUTDATED, out)
+        self._register.flush(out)
 
     def end(self, link: LinkId, reason: str, out: Outbox) -> None:
         """Undelivered keys of the link are compromised and destroyed, its streams closed at this

@@ -82,6 +82,7 @@ ALIKE = Outcome(
     reader_end=900,
     recorded=200,
     old="",
+    mine=False,
 )
 
 
@@ -134,27 +135,34 @@ LACKS = "one end lacks what was granted"
 
 @pytest.mark.parametrize("at", [ALICE, BOB])
 @pytest.mark.parametrize(
-    ("leader", "follower", "old"),
+    ("leader", "follower", "old", "whose"),
     [
-        ({"from_leader": PadState(101, 40, 500)}, {}, FORGOT),
-        ({}, {"to_leader": PadState(201, 150, 900)}, FORGOT),
-        ({"from_leader": PadState(100, 40, 99)}, {}, LACKS),
-        ({"from_leader": PadState(100, 40, 100)}, {}, ""),
-        ({}, {"to_leader": PadState(200, 150, 199)}, LACKS),
-        ({}, {"to_leader": PadState(200, 150, 200)}, ""),
+        ({"from_leader": PadState(101, 40, 500)}, {}, FORGOT, BOB),
+        ({}, {"to_leader": PadState(201, 150, 900)}, FORGOT, ALICE),
+        ({"from_leader": PadState(100, 40, 99)}, {}, LACKS, ALICE),
+        ({"from_leader": PadState(100, 40, 100)}, {}, "", None),
+        ({}, {"from_leader": PadState(100, 40, 99)}, LACKS, BOB),
+        ({}, {"to_leader": PadState(200, 150, 199)}, LACKS, BOB),
+        ({}, {"to_leader": PadState(200, 150, 200)}, "", None),
         (
             {"log_count": 4, "log_hash": OLD},
             {"log_count": 5, "log_hash": LOG},
             "the leader lacks appends that its follower has",
+            ALICE,
         ),
     ],
 )
 def test_i1_an_old_store_is_named_and_the_epoch_rises(
-    at: NodeId, leader: dict[str, object], follower: dict[str, object], old: str
+    at: NodeId,
+    leader: dict[str, object],
+    follower: dict[str, object],
+    old: str,
+    whose: NodeId | None,
 ) -> None:
     found = outcome(says(ALICE, **leader), says(BOB, **follower), at=at, settled=0)
 
     assert (found.old, found.epoch, found.continuous) == (old, 2 if old else 1, False)
+    assert found.mine is (at == whose)
 
 
 def test_an_old_store_is_never_continuous_and_what_only_the_other_holds_is_cut() -> None:
@@ -175,7 +183,7 @@ def test_the_leader_knows_a_follower_that_forgot_what_it_acknowledged(
     found = outcome(leader, follower, settled=settled)
 
     assert old is (found.old == "the follower lacks appends that it had acknowledged")
-    assert found.cut_to == (4 if old else None)
+    assert (found.cut_to, found.mine) == (4 if old else None, False)
     assert outcome(leader, follower, at=BOB, settled=settled).old == ""
 
 
@@ -188,7 +196,7 @@ def test_i1_a_writer_that_recorded_less_than_it_had_confirmed_is_old(
 
     assert old is (found.old == "the writer recorded a lower grant than it had confirmed")
     assert found.epoch == 1 + old
-    assert (met.old, met.continuous) == ("", True)
+    assert (met.old, met.continuous, found.mine) == ("", True, False)
 
 
 def test_the_reason_that_was_found_first_is_the_one_that_is_told() -> None:
