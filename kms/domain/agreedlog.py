@@ -139,7 +139,7 @@ class AgreedLog:
         for seq in [each for each in self._records if each >= count]:
             record = self._records.pop(seq)
             self._known.discard(record.block_id)
-            out.forget(record)
+            _forgotten(record, out)
         self._history.cut(count)
         memory.log_count, memory.log_hash = count, hash_
         self.settled = min(self.settled, count)
@@ -159,7 +159,7 @@ class AgreedLog:
             for extent in pad.extents.from_seq(0):
                 self._destroy(extent, reason, out)
         for record in self._records.values():
-            out.forget(record)
+            _forgotten(record, out)
         self._records.clear()
         self._known.clear()
         self._history.clear()
@@ -208,6 +208,14 @@ class AgreedLog:
             spent = attrs.evolve(record, state=BlockState.SPENT)
             self._records[seq] = spent
             out.save(spent)
+
+
+def _forgotten(record: BlockRecord, out: Outbox) -> None:
+    """Nothing is known of the block any more, so nothing of it is readable: what a grant covers is
+    in no extent, and may not be opened yet, or never (a store that was put back)."""
+    if record.state is BlockState.AGREED:
+        out.add(WipeMaterial(material=record.material, offset=0, length=record.length))
+    out.forget(record)
 
 
 def _extent(record: BlockRecord) -> Extent:

@@ -350,6 +350,16 @@ def test_i1_what_lies_below_the_grant_is_burnt_at_a_start_and_nothing_else(
     assert all(again.log.knows(block_id(each)) for each in range(3))
 
 
+def test_a_store_that_is_burnt_before_it_starts_leaves_nothing_below_the_grant_readable() -> None:
+    """I6: what a crash left between a grant's commit and its opening is in no extent (two-nodes
+    seed 113: a copy put back, and burnt by its operator's word)."""
+    again, out = restarted(filled(3), SIZE + 100), outbox()
+    again.log.clear("put back", out)
+
+    assert [("m0", 0, SIZE), ("m1", 0, SIZE), ("m2", 0, SIZE)] == sorted(wiped(out))
+    assert len(forgotten(out)) == 3
+
+
 def test_a_burnt_block_above_the_grant_is_still_a_hole_after_a_restart() -> None:
     bench = filled(2)
     bench.log.burn_seq(1, "why", outbox())
