@@ -30,6 +30,8 @@ class Ledger:
         """sites whose store was replaced by an older one, or lost bits: I5 does not bind them"""
         self.served: dict[tuple[KSID, int], bytes] = {}
         self._bits = bytearray()
+        self._sources: list[int] = []
+        """where each begins in ``_bits``"""
         self._place: dict[bytes, int] = {}
         self._of_material: dict[tuple[NodeId, MaterialId], int] = {}
         self._starts: list[int] = []
@@ -50,6 +52,7 @@ class Ledger:
         """Where these bits are among all that were ever made; equal bits are one."""
         if raw not in self._place:
             self._place[raw] = len(self._bits)
+            self._sources.append(len(self._bits))
             self._bits += raw
         return self._place[raw]
 
@@ -87,11 +90,27 @@ class Ledger:
         """Key may come out of several blocks in one run, each at its own place."""
         done = 0
         while len(raw) - done >= _NEEDLE_BYTES:
-            at = self._bits.find(raw[done : done + _NEEDLE_BYTES])
-            assert at >= 0, "I1 key is made of bits that no device gave"
-            length = _common(self._bits, at, raw, done)
+            at, length = self._found(raw, done)
             self._use(at, length, ("key", ksid, raw))
             done += length
+
+    def _found(self, raw: bytes, done: int) -> tuple[int, int]:
+        """Where the key goes on, and how far in that source."""
+        bits, sources = self._bits, self._sources
+        at = bits.find(raw[done : done + _NEEDLE_BYTES])
+        if at >= 0:
+            # Not beyond its source: the next one may begin, by chance, as the key goes on.
+            behind = bisect_right(sources, at)
+            end = sources[behind] if behind < len(sources) else len(bits)
+            return at, min(_common(bits, at, raw, done), end - at)
+        for end in (*sources[1:], len(bits)):
+            for length in range(_NEEDLE_BYTES - 1, 0, -1):
+                # The last bytes of one source, then another from its begin.
+                rest = raw[done + length : done + length + _NEEDLE_BYTES]
+                ends = bits.endswith(raw[done : done + length], 0, end)
+                if ends and any(bits.startswith(rest, start) for start in sources):
+                    return end - length, length
+        raise AssertionError("I1 key is made of bits that no device gave")
 
     def _use(self, start: int, length: int, use: tuple[object, ...]) -> None:
         """The bits are used once, or again by the very same use: a key at the other end."""
