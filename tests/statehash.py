@@ -34,6 +34,7 @@ COUNTERS: Final = frozenset(
         "AgreedLog.agreed_bytes",
         "Window.burnt_bytes",
         "Stream.delivered",
+        "ServiceMeter._errors",
     }
 )
 """Figures that nothing is decided by."""
