@@ -34,6 +34,7 @@ COUNTERS: Final = frozenset(
         "AgreedLog.agreed_bytes",
         "Window.burnt_bytes",
         "Stream.delivered",
+        "ServiceMeter._errors",
     }
 )
 """Figures that nothing is decided by."""
@@ -135,8 +136,14 @@ class _Walk:
             # Order is state: who is first is served first.
             yield path, f"{len(value)} entries"
             for number, (key, each) in enumerate(value.items()):
-                yield f"{path}[{number}]", _name(key)
-                yield from self.walk(f"{path}[{_name(key)}]", each)
+                at, name = f"{path}[{number}]", _name(key)
+                if type(key).__repr__ is object.__repr__:
+                    # Its name would be an address.
+                    yield from self.walk(at, key)
+                    name = f"value {number}"
+                else:
+                    yield at, name
+                yield from self.walk(f"{path}[{name}]", each)
         elif isinstance(value, list | tuple | deque):
             yield path, f"{len(value)} items"
             for number, each in enumerate(value):

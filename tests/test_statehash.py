@@ -6,8 +6,10 @@ import pytest
 
 from kms.domain.names import KSID, BlockId, SAEId
 from kms.domain.secret import Secret
+from tests.fuzz.keyed import keyed
 from tests.siege import Siege
 from tests.statehash import COUNTERS, PASSING, SESSION, _slots, changes, state, state_hash
+from tests.world import ALICE
 
 
 def test_every_name_that_is_left_out_is_an_attribute_of_something_in_a_node() -> None:
@@ -39,6 +41,14 @@ def test_a_copy_has_the_same_hash_and_a_life_of_its_own() -> None:
     one.link.memory.writer.take(10)
     assert before == state_hash(other.node)
     assert before != state_hash(one.node)
+
+
+def test_copies_of_a_node_with_bundles_have_the_same_hash() -> None:
+    """What a node keeps by object, and not by name, lies elsewhere in each copy."""
+    one, other = (Siege(ALICE, keyed().world) for _ in range(2))
+
+    assert one.node.streams._register.bundles._due._mono._entries
+    assert state_hash(one.node) == state_hash(other.node)
 
 
 CHANGES: dict[str, Callable[[Siege], object]] = {

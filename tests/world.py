@@ -55,7 +55,7 @@ from kms.domain.names import (
 )
 from kms.domain.node import Node
 from kms.domain.policy import Policy, Rule
-from kms.domain.requests import Request
+from kms.domain.requests import Request, bytes_wanted
 from kms.domain.secret import Secret
 from kms.simulation.disk import Disk
 
@@ -243,8 +243,15 @@ class World:
         """The number under which the answer will be found."""
         self._request += 1
         fresh = UUID(int=(0x4000 << 64) | (0x8000 << 48) | self._request)
+        drawn = hashlib.shake_256(f"drawn {self._request}".encode()).digest(bytes_wanted(request))
         self.sites[name].inbox.append(
-            Asked(request_id=self._request, caller=caller, request=request, fresh=KSID(fresh))
+            Asked(
+                request_id=self._request,
+                caller=caller,
+                request=request,
+                fresh=KSID(fresh),
+                drawn=Secret(drawn) if drawn else None,
+            )
         )
         return self._request
 

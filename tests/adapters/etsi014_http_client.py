@@ -110,7 +110,15 @@ async def site(
     hot = HotKeys(counter, NODE, log) if way == "fast" else None
     app = etsi014_app(counter, NODE, log)
     async with running(app, authority=authority, bounds=bounds, hot=hot) as edge:
+        edge.probe = _gets_a_key
         yield Site(edge, counter)
+
+
+async def _gets_a_key(stream: Stream) -> bool:
+    """Whether alice is given one on this connection."""
+    await stream.send_all(f"GET {url('enc_keys', BOB)} HTTP/1.1\r\nHost: k\r\n\r\n".encode())
+    raw = await reply(stream)
+    return raw.startswith(b"HTTP/1.1 200") and len(ids(parsed(raw))) == 1
 
 
 def url(method: str, other: str) -> str:

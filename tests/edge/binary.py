@@ -89,6 +89,7 @@ class BinaryClient:
 
 _FILE = Path(__file__).with_name("binary_openings.toml")
 OPENINGS: Final[list[dict[str, Any]]] = tomllib.loads(_FILE.read_text())["opening"]
+PIECES: Final = [bytes.fromhex(piece) for one in OPENINGS for piece in one["send"]]
 # The server's deadlines in tests are a fraction of this; a busy machine takes its time.
 _ENDS_S: Final = 10.0
 
@@ -96,16 +97,18 @@ _ENDS_S: Final = 10.0
 async def try_opening(edge: Running, opening: dict[str, Any]) -> list[str]:
     """The opening was made; what of its answer or its end was not as listed."""
     wrong = []
-    async with edge.connect() as stream, trio.open_nursery() as nursery:
-        nursery.start_soon(_send, stream, opening)
-        want = {"error": ERROR, "served": PROBED, "closed": b"?"}[opening["expect"]]
-        got = await received(stream, len(want), seconds=_ENDS_S)
-        if got != (b"" if opening["expect"] == "closed" else want):
-            wrong.append(f"answered {got.hex() or 'nothing'}")
-        ended = opening.get("then", "closed")
-        if ended == "closed" and not await until_closed(stream, seconds=_ENDS_S):
-            wrong.append("its connection goes on")
-        nursery.cancel_scope.cancel()
+    ended = opening.get("then", "closed")
+    async with edge.connect() as stream:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_send, stream, opening)
+            want = {"error": ERROR, "served": PROBED, "closed": b"?"}[opening["expect"]]
+            got = await received(stream, len(want), seconds=_ENDS_S)
+            if got != (b"" if opening["expect"] == "closed" else want):
+                wrong.append(f"answered {got.hex() or 'nothing'}")
+            if ended == "closed" and not await until_closed(stream, seconds=_ENDS_S):
+                wrong.append("its connection goes on")
+            nursery.cancel_scope.cancel()
+        # Outside the nursery, or it would be cancelled as well.
         if ended == "open" and opening.get("times", 1) == 1 and not await answers(stream):
             wrong.append("its connection is not served any more")
     return [f"{opening['name']}: {each}" for each in wrong]

@@ -1,4 +1,5 @@
-"""Hostile openings: the listed ones (``openings.toml``), and any number bent out of their pieces.
+"""Hostile openings of servers of HTTP: the listed ones (``openings.toml``, ``keys_openings.toml``),
+and any number bent out of the pieces of these or others.
 
 ``try_listed`` and ``try_bent`` are what tests and the proof share: one opening against a running
 server, and what was wrong with the answer.
@@ -6,18 +7,39 @@ server, and what was wrong with the answer.
 
 import random
 import tomllib
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import trio
 
-from tests.edge.support import PROBE, Running, Stream, reply, until_closed
+from tests.edge.support import Running, Stream, reply, until_closed
 
-_FILE = Path(__file__).with_name("openings.toml")
-OPENINGS: Final[list[dict[str, Any]]] = tomllib.loads(_FILE.read_text())["opening"]
-PIECES: Final = [
-    piece.encode("latin-1") for one in OPENINGS for piece in one["send"] if len(piece) > 1
+Openings = list[dict[str, Any]]
+
+
+def _listed(name: str) -> Openings:
+    listed: Openings = tomllib.loads(Path(__file__).with_name(name).read_text())["opening"]
+    return listed
+
+
+def _pieces(listed: Openings) -> list[bytes]:
+    return [piece.encode("latin-1") for one in listed for piece in one["send"] if len(piece) > 1]
+
+
+OPENINGS: Final = _listed("openings.toml")
+PIECES: Final = _pieces(OPENINGS)
+KEYS_OPENINGS: Final = _listed("keys_openings.toml")
+_KEYS: Final = b"/api/v1/keys/sae%3Abob.b/"
+KEYS_PIECES: Final = [
+    *_pieces(KEYS_OPENINGS),
+    *(
+        piece.replace(b"/echo", _KEYS + b"enc_keys").replace(b"/who", _KEYS + b"status")
+        for piece in PIECES
+    ),
 ]
+"""of both lists, with the URLs of keys with IDs"""
 _BENT_BYTES_MAX: Final = 8192
 # The server's deadlines in tests are at most half of this; a busy machine takes its time.
 _ENDS_S: Final = 10.0
@@ -26,20 +48,23 @@ _ENDS_S: Final = 10.0
 async def try_listed(edge: Running, opening: dict[str, Any]) -> list[str]:
     """The opening was made; what of its answer or its end was not as listed."""
     wrong = []
-    async with edge.connect() as stream, trio.open_nursery() as nursery:
-        nursery.start_soon(_send, stream, opening)
-        got = status(await reply(stream, seconds=_ENDS_S))
-        ended = opening.get("then", "closed")
-        if ended == "closed" and not await until_closed(stream, seconds=_ENDS_S):
-            wrong.append("its connection goes on")
-        nursery.cancel_scope.cancel()
+    ended = opening.get("then", "closed")
+    async with edge.connect() as stream:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_send, stream, opening)
+            got = status(await reply(stream, seconds=_ENDS_S))
+            if ended == "closed" and not await until_closed(stream, seconds=_ENDS_S):
+                wrong.append("its connection goes on")
+            nursery.cancel_scope.cancel()
         if opening["expect"] not in ("any", got):
             wrong.append(f"answered {got}, not {opening['expect']}")
+        # Outside the nursery, or it would be cancelled as well.
         if ended == "open" and opening.get("times", 1) == 1:
-            await stream.send_all(PROBE)
-            after = status(await reply(stream))
-            if after != "200":
-                wrong.append(f"its connection then answers {after}")
+            served = False
+            with suppress(trio.BrokenResourceError):
+                served = await edge.probe(stream)
+            if not served:
+                wrong.append("its connection is not served any more")
     return [f"{opening['name']}: {each}" for each in wrong]
 
 
@@ -55,9 +80,9 @@ async def try_bent(edge: Running, opening: bytes) -> list[str]:
     return []
 
 
-def bent(choice: random.Random) -> bytes:
+def bent(choice: random.Random, pieces: Sequence[bytes] = PIECES) -> bytes:
     """One to three pieces, with up to four bytes changed, cut out or doubled."""
-    data = bytearray(b"".join(choice.choices(PIECES, k=choice.randint(1, 3)))[:_BENT_BYTES_MAX])
+    data = bytearray(b"".join(choice.choices(pieces, k=choice.randint(1, 3)))[:_BENT_BYTES_MAX])
     for _ in range(choice.randint(0, 4)):
         at = choice.randrange(len(data)) if data else 0
         match choice.randrange(3):

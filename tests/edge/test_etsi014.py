@@ -1,6 +1,7 @@
 """Strangers at the interface of keys with IDs: only their own connections suffer (I10)."""
 
 import random
+from typing import Any
 
 import attrs
 import pytest
@@ -10,18 +11,11 @@ from kms.adapters.memory.northbound import MemoryNorthbound
 from kms.domain.limits import KEYS_BODY_BYTES_MAX
 from tests.adapters.etsi004_http_client import BOB, WAYS
 from tests.adapters.etsi014_http_client import Site, ids, parsed, site, url
-from tests.edge.hostile import OPENINGS, PIECES, bent, try_bent
+from tests.edge.hostile import KEYS_OPENINGS, KEYS_PIECES, bent, try_bent, try_listed
 from tests.edge.support import SHORT, reply, until_closed
 
 BOUNDS = attrs.evolve(SHORT, body_bytes_max=KEYS_BODY_BYTES_MAX, connections_max=100)
 ENC = f"POST {url('enc_keys', BOB)} HTTP/1.1\r\nHost: k\r\n".encode()
-# Openings of other servers, with our URLs in them.
-OURS = [
-    piece.replace(b"/echo", url("enc_keys", BOB).encode()).replace(
-        b"/who", url("status", BOB).encode()
-    )
-    for piece in PIECES
-]
 
 
 async def _unhurt(here: Site) -> None:
@@ -33,11 +27,28 @@ async def _unhurt(here: Site) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
-async def test_hostile_openings_end_at_most_their_own_connections(way: str) -> None:
-    """The listed ones, whole and in pieces, and as many that are bent."""
+@pytest.mark.parametrize("opening", KEYS_OPENINGS, ids=[one["name"] for one in KEYS_OPENINGS])
+async def test_a_hostile_opening_ends_at_most_its_own_connection(
+    opening: dict[str, Any], way: str
+) -> None:
+    async with site(way, bounds=BOUNDS) as here:
+        assert await try_listed(here.edge, opening) == []
+        await _unhurt(here)
+
+
+def test_no_opening_is_listed_twice() -> None:
+    names = [one["name"] for one in KEYS_OPENINGS]
+
+    assert sorted(set(names)) == sorted(names)
+    assert len(names) >= 30
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+async def test_openings_that_are_bent_end_at_most_their_own_connections(way: str) -> None:
+    """Those of other servers whole as well, with our URLs in them."""
     choice = random.Random(14)
-    listed = ["".join(one["send"]).encode("latin-1") for one in OPENINGS]
-    openings = listed + OURS + [bent(choice) for _ in range(100)]
+    openings = KEYS_PIECES + [bent(choice, KEYS_PIECES) for _ in range(100)]
     wrong: list[str] = []
     async with site(way, bounds=BOUNDS) as here:
 

@@ -7,4 +7,11 @@ A target is a module with ``one_input(data)``, which raises if anything is wrong
 
 from typing import Final
 
-TARGETS: Final = ("peer_messages", "peer_frames", "device_frames", "application", "frames")
+TARGETS: Final = (
+    "peer_messages",
+    "peer_frames",
+    "device_frames",
+    "application",
+    "frames",
+    "keys",
+)

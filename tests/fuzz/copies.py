@@ -13,7 +13,7 @@ from kms.domain.names import NodeId
 from kms.domain.node import Node
 from kms.domain.secret import Secret
 from tests import siege
-from tests.world import ALICE
+from tests.world import ALICE, World
 
 _frozen: dict[int, tuple[Node, bytes]] = {}
 """by the node's id; the node is kept, so that no other gets it"""
@@ -39,8 +39,8 @@ def thawed(node: Node) -> Node:
 
 
 class Besieged(siege.Siege):
-    """``Siege`` of the played world, quickly made. That world never changes."""
+    """``Siege`` of a played world, quickly made. That world never changes."""
 
-    def __init__(self, victim: NodeId = ALICE) -> None:
+    def __init__(self, victim: NodeId = ALICE, world: World | None = None) -> None:
         with patch.object(siege, "copy_of", thawed):
-            super().__init__(victim)
+            super().__init__(victim, world)

@@ -30,9 +30,10 @@ from kms.domain.frame import Kind
 from kms.domain.secret import Secret
 from kms.domain.status import QoS, Status
 from tests.extremes import MESSAGES, drawn, packed, raws
-from tests.fuzz import TARGETS, device_frames, peer_frames
+from tests.fuzz import TARGETS, device_frames, keys, peer_frames
+from tests.fuzz.keyed import ABE
 from tests.fuzz.script import scripted
-from tests.siege import Siege, besieged
+from tests.siege import CAT, Siege, besieged
 from tests.world import ALICE, ANN, BEN, BOB
 
 CORPUS: Final = Path(__file__).parent / "corpus"
@@ -162,6 +163,63 @@ def frames_seeds() -> Iterator[bytes]:
     yield bytes.fromhex("020101ff00000000")
 
 
+def keys_seeds() -> Iterator[bytes]:
+    """Both forms of each method, keys that there are and are not, and words that do not fit."""
+    enc, dec, enc_get, dec_get, status, other = range(len(keys.WAYS))
+    wishes: list[tuple[str, object]] = [
+        (BEN, {}),
+        (BEN, {"number": 3, "size": 256}),
+        (BEN, {"number": 1024, "size": 32_768}),
+        (BEN, {"size": 1e3, "key_type": 0, "extension_optional": [{"a": 1}]}),
+        (BEN, {"additional_slave_SAE_IDs": [CAT, ABE], "number": 2}),
+        (CAT, {"additional_slave_SAE_IDs": [BEN], "size": 64}),
+        (BEN, {"additional_slave_SAE_IDs": [f"sae:{n}" for n in range(9)]}),
+        (BEN, {"extension_mandatory": [{"route": "x"}, {"oqkd_key_type": 1}]}),
+        (BEN, {"Number": 1, "number": 1}),
+        (CAT, {"number": None, "size": 72}),
+        (ABE, {}),
+        ("sae:nobody", {}),
+        (ANN, {}),
+    ]
+    for slave, wish in wishes:
+        yield bytes([enc]) + slave.encode() + b"\n" + msgspec.json.encode(wish)
+    nobody = str(UUID(int=5 << 64, version=4))
+    for master, names in (
+        *((BEN, list(each)) for each in (["@0"], ["@3", "@1"], ["@0", "@1", "@2", "@3", "@4"])),
+        *((BEN, list(each)) for each in (["@5", "@6"], ["@0", "@5"], ["@7"], ["@0", "@8"])),
+        *((BEN, list(each)) for each in (["@9"], ["@0", "@0"], [nobody], ["@0", nobody], [])),
+        *((each, ["@2"]) for each in (CAT, ANN, "consumer-1", "sae%3Aben", "%zz", "")),
+    ):
+        body = {"key_IDs": [{"key_ID": name} for name in names]}
+        yield bytes([dec]) + master.encode() + b"\n" + msgspec.json.encode(body)
+    for which, query in (
+        *((enc_get, each) for each in ("number=2&size=64", "size=", "number=1&number=1", "a=%ff")),
+        *((dec_get, each) for each in ("key_ID=@4", "key_ID=@4&key_ID=@3", f"key_ID={nobody}", "")),
+        *((status, each) for each in ("", "number=1")),
+    ):
+        yield bytes([which]) + f"{BEN}?{query}".encode()
+    for which, text in (
+        (enc, b'{"number": 1, "number": 2}'),
+        (enc, b'{"size": NaN}'),
+        (enc, b"[" * 1000),
+        (dec, b'{"key_IDs": [{"key_ID": "@1", "key_ID_extension": {"a": 1}}]}'),
+        (dec, b'{"key_IDs": [{"key_ID": "\\ud800"}], "key_IDs_extension": null}'),
+        (dec, b'{"key_IDs": {"key_ID": "@1"}}'),
+        (dec + len(keys.WAYS), b'{"key_IDs": [{"key_ID": "@1"}]}'),
+        (dec + 2 * len(keys.WAYS), b'{"key_IDs": [{"key_ID": "@1"}]}'),
+        (enc_get, b"{}"),
+        (enc, b"\xff\xfe"),
+    ):
+        yield bytes([which]) + BEN.encode() + b"\n" + text
+    for target in (
+        b"/api/v1/keys/sae:ben/enc_keys",
+        b"/api/v1/openapi.json",
+        b"/",
+        b"/api/v1/keys",
+    ):
+        yield bytes([other]) + target
+
+
 def write(directory: Path = CORPUS) -> None:
     """Each target's seeds are in a directory of its name, each under its digest."""
     made = {
@@ -170,6 +228,7 @@ def write(directory: Path = CORPUS) -> None:
         "device_frames": device_frames_seeds,
         "application": application_seeds,
         "frames": frames_seeds,
+        "keys": keys_seeds,
     }
     assert tuple(made) == TARGETS, "every target has seeds"
     for target, seeds in made.items():

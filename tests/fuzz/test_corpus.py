@@ -4,18 +4,25 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from kms.adapters.etsi014_http import answering
+from kms.domain.deckeys import Claiming
+from kms.domain.events import Asked
+from kms.domain.handout import HandOut
+from kms.domain.keyrequests import DecKeys
 from kms.domain.link import Link
 from kms.domain.names import NodeId
 from kms.domain.outbox import Outbox
-from tests.fuzz import TARGETS, peer_frames
+from kms.domain.secret import Secret
+from tests.fuzz import TARGETS, keys, peer_frames
 from tests.fuzz.copies import Besieged
 from tests.fuzz.script import STEPS_MAX, scripted, steps
 from tests.fuzz.seeds import CORPUS, FILE_BYTES_MAX, write
 from tests.siege import Siege
 from tests.statehash import state_hash
-from tests.world import ALICE, BOB, LINK
+from tests.world import ALICE, BEN, BOB, LINK
 
 
 def one_input(target: str) -> Callable[[bytes], None]:
@@ -61,6 +68,68 @@ def test_state_that_a_frame_changes_before_it_verifies_is_found(
 
     with pytest.raises(AssertionError, match="I9 what did not verify changes state"):
         peer_frames.play(forged, hashed=True)
+
+
+@pytest.mark.slow
+def test_the_corpus_of_keys_has_every_answer_of_the_standard() -> None:
+    """Or nothing but refusals would be bent."""
+    files = (CORPUS / "keys").iterdir()
+    found = {keys.asked(file.read_bytes()) for file in files}
+    wanted = {(b"enc_keys", status) for status in (200, 400, 503)}
+    wanted |= {(b"dec_keys", status) for status in (200, 400, 401)}
+
+    assert wanted | {(b"status", 200), (b"", 404)} <= found
+
+
+def test_state_that_a_request_for_keys_changes_before_it_is_refused_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Planted: who asks for another's key is remembered."""
+    real = Claiming.asked
+
+    def leaky(claiming: Claiming, event: Asked, request: DecKeys, out: Outbox) -> None:
+        claiming._register.directory = {**claiming._register.directory, request.master: ALICE}
+        real(claiming, event, request, out)
+
+    monkeypatch.setattr(Claiming, "asked", leaky)
+    one_input("keys")(ask_for("@0"))  # what is served may change something
+
+    with pytest.raises(AssertionError, match="I9 a refused request changes nothing"):
+        one_input("keys")(ask_for("@8"))
+
+
+def test_keys_that_are_answered_under_each_others_ids_are_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Planted: those of one request are answered last key first."""
+    real = answering.container
+
+    def turned(key_ids: bytes, found: Secret) -> bytes:
+        first, second = key_ids[:16], key_ids[16:]
+        return real(second + first, found)
+
+    one_input("keys")(ask_for("@0", "@3"))
+    monkeypatch.setattr(answering, "container", turned)
+
+    with pytest.raises(AssertionError, match="each key under its ID"):
+        one_input("keys")(ask_for("@0", "@3"))
+
+
+@pytest.mark.parametrize(("forgets", "key"), [("_move", "@0"), ("_take", "@5")])
+def test_a_key_that_is_given_twice_is_found(
+    forgets: str, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planted: the node forgets what it has given, of a pair or of a bundle."""
+    monkeypatch.setattr(HandOut, forgets, lambda *_: None)
+
+    with pytest.raises(AssertionError, match="I2 once"):
+        one_input("keys")(ask_for(key))
+
+
+def ask_for(*names: str) -> bytes:
+    """Keys that ben was given for ann, asked for by her."""
+    body = {"key_IDs": [{"key_ID": name} for name in names]}
+    return b"\1" + BEN.encode() + b"\n" + msgspec.json.encode(body)
 
 
 @pytest.mark.parametrize("victim", [ALICE, BOB])

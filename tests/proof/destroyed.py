@@ -1,16 +1,18 @@
 """What was destroyed is in no byte of the node's files, even with its epoch keys in hand (I6).
 
 Theory of operation. Two nodes on real files (``onfiles``) make keys, deliver them, let them expire,
-close their streams, and are killed meanwhile. After the minute that destruction may take, the files
-of each node are read as a thief would:
+close their streams, and are killed meanwhile: chunks of streams (ETSI 004), and keys with IDs for
+one slave or entrusted to several (ETSI 014, ``askers``). After the minute that destruction may
+take, the files of each node are read as a thief would:
 
 - every byte of every file, the write-ahead log, the journal and freed places among them, is
   searched for each destroyed key, as bits, in hexadecimal and in base64 at each of its alignments;
 - every data-key slot that is not zero is opened with the node's own epoch keys, under every unit
   that ever lay there, and what it opens is searched as well: pads too, since keys are made of them.
 
-A key counts as destroyed at a node when the node's records say that its bytes are gone. That they
-say so in time is checked too: one minute after its delivery nothing of a key may be kept.
+A key counts as destroyed at a node when the node's records say that its bytes are gone
+(``keysheld``). That they say so in time is checked too: one minute after its delivery, or the
+end of its time, nothing of a key may be kept.
 Both are done while the store is open, and again when it was closed in order.
 """
 
@@ -22,17 +24,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
-
-import attrs
+from unittest.mock import patch
 
 from kms.adapters.store_sqlite.limits import SLOT_BYTES
 from kms.adapters.store_sqlite.slots import parse
 from kms.adapters.store_sqlite.unit import context, unseal
 from kms.domain import limits
-from kms.domain.effects import DeliverKey, Effect, StoreMaterial, WipeMaterial
+from kms.domain.effects import Effect, StoreMaterial, WipeMaterial
 from kms.domain.errors import StoreFault
-from kms.domain.names import KSID, MaterialId, NodeId
-from kms.domain.records import KeyRunRecord, StreamRecord
+from kms.domain.names import NodeId
+from tests.proof.askers import Askers
+from tests.proof.keysheld import BUNDLE, PAIR, STREAM, Key, KeysHeld
 from tests.proof.onfiles import ENDS, FileDisk, FileSite, Traffic, workshop
 from tests.proof.report import PartReport, Tell
 from tests.proof.restores import caught, mistakes
@@ -40,7 +42,13 @@ from tests.world import Site
 
 # Keys of one life: more only makes each search of its files longer.
 KEYS_PER_LIFE: Final = 600
+# Each kind of key, and a kill, is there at least once in so many.
+KEYS_PER_FAULT: Final = 1_000
 _CHUNKS: Final = (16, 32, 32, 64, 256)
+# One in so many requests for keys with IDs finds a node that is killed in one of its batches.
+_KILLED: Final = 0.15
+# Of keys with IDs, in place of an hour: one of these in each life.
+_KEYS_TTLS_S: Final = (5, 60, limits.KEYS_TTL_S)
 MINUTE_MS: Final = limits.DESTROY_WITHIN_MS
 _PIECE: Final = 16
 """bytes of a key that must not be found side by side"""
@@ -77,7 +85,11 @@ def run(amount: float, seed: int, tell: Tell) -> PartReport:
         seed=seed,
         made={"destroyed keys": made, "lives": life},
         checks=checks,
-        faults={"kill": ways.pop("kill", 0)},
+        faults={
+            "kill": ways.pop("kill", 0),
+            **{f"destroyed keys {kind}": ways.pop(kind, 0) for kind in (STREAM, PAIR, BUNDLE)},
+        },
+        faults_min=int(amount // KEYS_PER_FAULT),
         measured={
             **{f"keys {way}": number for way, number in sorted(ways.items())},
             "slots opened": slots_opened,
@@ -88,15 +100,6 @@ def run(amount: float, seed: int, tell: Tell) -> PartReport:
     )
 
 
-@attrs.frozen
-class Key:
-    """One chunk as it was stored at one end."""
-
-    ksid: KSID
-    index: int
-    bits: bytes = attrs.field(repr=False)
-
-
 class Life:
     """Two nodes that make, deliver and destroy keys, and what is known of every byte of it."""
 
@@ -105,8 +108,8 @@ class Life:
         self.traffic = Traffic(place, chance, ttls_s=(0, 0, 5, 60))
         self.destroyed = self.searches = self.slots_opened = self.bytes_searched = 0
         self.ways: Counter[str] = Counter()
-        self._keys: dict[NodeId, dict[tuple[MaterialId, int], Key]] = {name: {} for name in ENDS}
-        self._delivered: dict[NodeId, set[tuple[KSID, int]]] = {name: set() for name in ENDS}
+        self.held = KeysHeld()
+        self.askers = Askers(self.traffic, chance)
         self._lay: dict[NodeId, dict[int, dict[bytes, tuple[int, int]]]] = {
             name: {} for name in ENDS
         }
@@ -115,11 +118,12 @@ class Life:
 
         def watch(site: Site, effects: list[Effect]) -> None:
             ledger._committed(site, effects)
+            self.held.committed(site, effects)
             self._committed(site, effects)
 
         def watch_output(site: Site, effect: Effect) -> None:
             ledger._leaves(site, effect)
-            self._leaves(site, effect)
+            self.held.leaves(site, effect)
 
         world.watch, world.watch_output = watch, watch_output
 
@@ -127,9 +131,13 @@ class Life:
 
     def live(self) -> None:
         """Keys by the hundred; at the end a minute passes, in which all that is delivered goes."""
+        with patch.object(limits, "KEYS_TTL_S", self.chance.choice(_KEYS_TTLS_S)):
+            self._live()
+
+    def _live(self) -> None:
         traffic = self.traffic
         for _ in range(200):
-            if sum(map(len, self._keys.values())) >= KEYS_PER_LIFE:
+            if sum(map(len, self.held.stored.values())) >= KEYS_PER_LIFE:
                 break
             traffic.live(self.chance.randrange(25))
             traffic.come_up()
@@ -141,11 +149,16 @@ class Life:
                 if ksid is not None:
                     traffic.ask_both(ksid)
                 traffic.world.pass_time(self.chance.choice((100, 600)), 100)
+            for _ in range(self.chance.randrange(6)):
+                if self.chance.random() < _KILLED:
+                    traffic.crash()
+                self.askers.act()
         self.ways["kill"] = traffic.done["crashed"]
         traffic.come_up()
         for _ in range(MINUTE_MS // 1_000 + 2):
             traffic.world.pass_time(1_000, 500)
         mistakes(traffic)
+        self.ways["compared at master and slave"] = self.askers.compared
 
     def _committed(self, site: Site, effects: list[Effect]) -> None:
         assert isinstance(site, FileSite)
@@ -153,8 +166,6 @@ class Life:
         for effect in effects:
             if isinstance(effect, StoreMaterial | WipeMaterial):
                 touched.add(effect.material)
-            if isinstance(effect, StoreMaterial) and effect.material.startswith("chunks/"):
-                self._stored(site, effect)
         engine = site.files.engine
         assert engine is not None
         for name in touched:
@@ -164,61 +175,27 @@ class Life:
                 lay = self._lay[site.name].setdefault(unit.slot, {})
                 lay[bound] = unit.place, unit.length
 
-    def _stored(self, site: Site, effect: StoreMaterial) -> None:
-        raw = bytes(effect.bits.expose())
-        runs = [
-            record
-            for record in site.disk.records.values()
-            if isinstance(record, KeyRunRecord) and record.material == effect.material
-        ]
-        if not runs:
-            return  # wiped in the batch that stored it
-        stream = site.disk.records[StreamRecord, runs[0].ksid]
-        assert isinstance(stream, StreamRecord)
-        size, first = stream.qos.key_chunk_size, runs[0].material_first
-        for at in range(0, len(raw), size):
-            index = first + at // size
-            key = Key(runs[0].ksid, index, raw[at : at + size])
-            self._keys[site.name][effect.material, index] = key
-
-    def _leaves(self, site: Site, effect: Effect) -> None:
-        if isinstance(effect, DeliverKey):
-            record = next(
-                each
-                for each in site.disk.records.values()
-                if isinstance(each, KeyRunRecord) and each.material == effect.material
-            )
-            self._delivered[site.name].add((record.ksid, effect.index))
-
     # ---- the search -------------------------------------------------------------------------
 
     def search(self) -> Iterator[str]:
         """What is readable and should not be."""
         for name, site in self.traffic.world.files.items():
-            kept = self._kept(site)
-            gone = [key for place, key in self._keys[name].items() if place not in kept]
-            late = [
-                key
-                for place, key in self._keys[name].items()
-                if place in kept and (key.ksid, key.index) in self._delivered[name]
-            ]
-            yield from (f"{name} keeps {k.ksid} {k.index} a minute after delivery" for k in late)
+            kept, stored, left = self.held.kept(site), self.held.stored[name], self.held.left[name]
+            gone = [key for place, key in stored.items() if place not in kept]
+            by_ms = self.traffic.world.moment.wall_ms - MINUTE_MS
+            for place, key in stored.items():
+                if place in kept and (key.ksid, key.index) in left:
+                    yield f"{name} keeps {key.ksid} {key.index} a minute after delivery"
+                elif kept.get(place, by_ms) < by_ms:
+                    yield f"{name} keeps {key.ksid} {key.index} a minute after its time"
             self.destroyed += len(gone)
-            delivered = sum((key.ksid, key.index) in self._delivered[name] for key in gone)
+            delivered = sum((key.ksid, key.index) in left for key in gone)
             self.ways["delivered"] += delivered
             self.ways["expired, closed or lost"] += len(gone) - delivered
+            self.ways.update(key.kind for key in gone)
             yield from self._search(site.files, gone, "open")
             site.files.close()
             yield from self._search(site.files, gone, "closed")
-
-    def _kept(self, site: FileSite) -> set[tuple[MaterialId, int]]:
-        """What the records say is still to be used."""
-        return {
-            (record.material, index)
-            for record in site.disk.records.values()
-            if isinstance(record, KeyRunRecord) and record.material is not None
-            for index in range(record.first, record.first + record.count)
-        }
 
     def _search(self, files: FileDisk, gone: list[Key], state: str) -> Iterator[str]:
         images = dict(images_below(files.home.parent, files))

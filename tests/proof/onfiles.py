@@ -50,7 +50,7 @@ from kms.domain.effects import (
 )
 from kms.domain.errors import JournalFault, StoreFault
 from kms.domain.events import MaterialOpened, NetworkChanged, Restored, Tick
-from kms.domain.names import KSID, MaterialId, NodeId
+from kms.domain.names import KSID, MaterialId, NodeId, SAEId
 from kms.domain.policy import Policy, Rule
 from kms.domain.records import LinkState, Way
 from kms.domain.requests import Close, GetKey, OpenConnect
@@ -61,6 +61,8 @@ from tests.sim.ledger import Ledger
 from tests.world import ALICE, ANN, BEN, BOB, LINK, Site, World
 
 ENDS: Final = {ALICE: ANN, BOB: BEN}
+MORE: Final = {ALICE: SAEId("sae:abe"), BOB: SAEId("sae:bea")}
+"""a second application at each"""
 STORE, JOURNAL = "store", "audit.jsonl"
 # Files grow by this much: a whole store is some hundred KiB, and is copied in a millisecond.
 STEP_BYTES: Final = 64 * 1024
@@ -535,7 +537,7 @@ class Traffic:
         self.world.sites[name].inbox.append(
             NetworkChanged(
                 neighbours=frozenset(self.world.sites[name].peers),
-                directory={ANN: ALICE, BEN: BOB},
+                directory={sae: end for saes in (ENDS, MORE) for end, sae in saes.items()},
                 policy=Policy(rules=(Rule(one="sae:*", other="sae:*"),)),
             )
         )

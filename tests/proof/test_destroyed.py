@@ -9,10 +9,15 @@ import pytest
 
 from kms.adapters.store_sqlite import slots
 from kms.domain import limits
+from kms.domain.bundle import Bundle
+from kms.domain.bundles import Bundles
 from kms.domain.effects import Effect, StoreMaterial
 from kms.domain.names import KSID
 from tests.proof import destroyed, onfiles
-from tests.proof.destroyed import Key, found
+from tests.proof.destroyed import found
+from tests.proof.keysheld import Key
+
+KINDS = ("streams", "pairs", "bundles")
 
 
 def quiet(line: str) -> None:
@@ -32,6 +37,8 @@ def test_no_destroyed_key_is_in_the_files() -> None:
     assert report.failures(50) == []
     assert report.measured["slots opened"] > 50
     assert report.measured["keys delivered"] > 20
+    assert report.measured["keys compared at master and slave"] > 5
+    assert min(report.faults[f"destroyed keys of {each}"] for each in KINDS) > 5
 
 
 @pytest.mark.slow
@@ -63,15 +70,39 @@ def test_a_wipe_that_comes_too_late_is_found_out(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("few")
-def test_a_journal_that_notes_keys_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Planted: chunks are written beside their entries, in base64."""
+def test_entrusted_keys_that_are_not_wiped_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: the record of a bundle says that it is over, and nothing is done."""
+    monkeypatch.setattr(Bundles, "_wipe", lambda *_: None)
+    report = destroyed.run(50, seed=1, tell=quiet)
+
+    assert any("is readable in slot" in each for each in report.violations)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few")
+def test_entrusted_keys_whose_time_never_ends_are_found_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Planted: what no slave fetches stays; every key's time is five seconds."""
+    monkeypatch.setattr(destroyed, "_KEYS_TTLS_S", (5,))
+    monkeypatch.setattr(Bundle, "expired", lambda *_: False)
+    report = destroyed.run(50, seed=1, tell=quiet)
+
+    assert any("a minute after its time" in each for each in report.violations)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("kind", ["chunks/", "entrusted/"])
+def test_a_journal_that_notes_keys_is_found_out(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: keys are written beside their entries, in base64."""
     commit = onfiles.FileDisk.commit
 
     def talkative(self: onfiles.FileDisk, effects: Iterable[Effect]) -> None:
         effects = list(effects)
         with (self.home / onfiles.JOURNAL).with_suffix(".notes").open("ab") as notes:
             for effect in effects:
-                if isinstance(effect, StoreMaterial) and effect.material.startswith("chunks/"):
+                if isinstance(effect, StoreMaterial) and effect.material.startswith(kind):
                     notes.write(base64.b64encode(bytes(effect.bits.expose())) + b"\n")
         commit(self, effects)
 

@@ -21,16 +21,19 @@ def test_a_target_is_fuzzed_for_as_long_as_was_asked() -> None:
 
 
 @pytest.mark.slow
-def test_a_planted_bug_is_found_and_its_input_told() -> None:
-    report = run_targets(("application",), 90, 1, quiet, {PLANT: "1"})
+@pytest.mark.parametrize("target", ["application", "keys"])
+def test_a_planted_bug_is_found_and_its_input_told(target: str) -> None:
+    report = run_targets((target,), 90, 1, quiet, {PLANT: "1"})
 
     assert 1 == len(report.violations)
     said = report.violations[0]
-    assert said.startswith("I9 application crash: ")
-    assert "ZeroDivisionError: planted" in said
+    assert said.startswith(f"I9 {target} crash: ")
+    # Of keys, by the word of a desk that contains it.
+    assert "ZeroDivisionError" in said
+    assert "planted" in said
     assert report.failures(90)
     # The input is whole, and right code takes it.
-    one_input("application")(bytes.fromhex(said.split("input ")[1].split(";")[0]))
+    one_input(target)(bytes.fromhex(said.split("input ")[1].split(";")[0]))
 
 
 def test_a_process_that_came_to_no_count_is_counted_by_what_it_said_last() -> None:

@@ -1,7 +1,7 @@
 """The OpenAPI 3.1 document, served beside the routes it describes.
 
-Written by hand: what is refused here although the standard has it (more than one slave, vendor
-extensions) is in no type. Every exchange of the tests is validated against it, so that it cannot
+Written by hand: what is refused here although the standard has it (mandatory extensions, oblivious
+keys) is in no type. Every exchange of the tests is validated against it, so that it cannot
 drift. Schemas of requests are closed, as the reader is; those of answers are open, so that a later
 version may add members.
 """
@@ -22,9 +22,9 @@ enc_keys is the master SAE of the keys, the caller of dec_keys a slave SAE. A SA
 percent-encoded. Bodies are at most {limits.KEYS_BODY_BYTES_MAX // limits.KIB} KiB of UTF-8 JSON; a
 member or parameter that is not known is 400, one that is null counts as absent.
 
-Each key is delivered once to each side, and no lost answer is repeated. A key is given to the
-master when the slave's KME holds it. No extension is supported: what is mandatory is refused, what
-is optional is ignored. Multicast and oblivious keys are not served.
+Each key is delivered once to the master and to each slave, and no lost answer is repeated. A key is
+given to the master when the KMEs of all its slaves hold it. No extension is supported: what is
+mandatory is refused, what is optional is ignored. Oblivious keys are not served.
 """
 
 _UINT: Json = {"type": "integer", "minimum": 0}
@@ -176,7 +176,8 @@ def _schemas() -> Json:
                     "items": _ref("SAEID"),
                     "uniqueItems": True,
                     "maxItems": limits.ADDITIONAL_SLAVES_MAX,
-                    "description": "neither master nor slave",
+                    "description": "neither master nor slave; each gets the same keys",
+                    "examples": [["sae:app.third-site"]],
                 },
                 "extension_mandatory": {
                     "type": ["array", "null"],
