@@ -33,7 +33,7 @@ from kms.domain.secret import Secret, zero
 from kms.domain.slaves import Paid, Ways, pay, pay_back, ways_to
 from kms.domain.supply import Supply
 from kms.domain.unserved import Unserved, bad_request, unavailable
-from kms.domain.wire import Entrust, Withdraw
+from kms.domain.wire import Entrust, Withdraw, entrust_bytes
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -145,7 +145,8 @@ class Entrusting:
                 line.popleft()
                 continue
             count = _turn(flight, link)
-            need = count * flight.request.key_bytes + limits.ENTRUST_OVERHEAD_BYTES
+            size = count * flight.request.key_bytes
+            need = entrust_bytes(flight.caller, flight.ways[link], size)
             if min(channel.drawable(), self._supply.free(channel)) < need:
                 channel.want(need)
                 break

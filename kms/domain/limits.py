@@ -276,8 +276,6 @@ PAIR_SIZES_MAX: Final = 8
 
 # One message of entrusted keys: a turn of the pacer, and half a batch of them is a window.
 ENTRUST_BYTES_MAX: Final = PACER_TURN_BYTES_MIN
-# What such a message says beside the keys: master, at most nine slaves, and some numbers.
-ENTRUST_OVERHEAD_BYTES: Final = 1 * KIB
 # Entrusted in one batch: bounds the time to the batch's first answer.
 ENTRUSTS_PER_BATCH_MAX: Final = 64
 # Requests whose keys are on their way, and their key, which is in memory meanwhile.

@@ -91,7 +91,7 @@ class Outgoing:
         """Whether a frame with ``message`` is in ``out``, behind what was queued: if the window and
         the reserve allow."""
         self.flush(session, out)
-        if self.drawable() < len(message.keys) + limits.ENTRUST_OVERHEAD_BYTES:
+        if self.drawable() < wire.entrust_bytes(message.master, message.slaves, len(message.keys)):
             return False
         secret = wire.encode_entrust(message)
         self._seal_secret(secret, 0, session, out)

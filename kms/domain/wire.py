@@ -7,6 +7,7 @@ trailing bytes are a ``PeerFault`` and change nothing (I9). The encoding is Mess
 secret part of frames (NFR-1).
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -303,6 +304,11 @@ _opening: msgspec.msgpack.Decoder[Opening] = msgspec.msgpack.Decoder(Opening)
 _messages = msgspec.msgpack.Decoder(_Messages)
 
 
+# MessagePack: a string of at most 64 bytes; the two arrays, tag, name, slaves' array, three numbers
+# and the head of the keys.
+_NAME_HEAD_BYTES: Final = 2
+_ENTRUST_FIELDS_BYTES: Final = 2 + 1 + 18 + 1 + 3 * 5 + 5
+
 # msgspec says of text that is not UTF-8 what the codec says.
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -317,10 +323,16 @@ def encode_one(message: Message) -> bytes:
     return _encoder.encode(message)
 
 
+def entrust_bytes(master: str, slaves: Sequence[str], key_bytes: int) -> int:
+    """What the secret part with this one message takes at the most, ``key_bytes`` of keys in it."""
+    names = sum(_NAME_HEAD_BYTES + len(each.encode()) for each in (master, *slaves))
+    return key_bytes + names + _ENTRUST_FIELDS_BYTES
+
+
 def encode_entrust(message: Entrust) -> bytearray:
     """The secret part with this one message; whoever asks for it wipes it."""
     # A buffer that need not grow leaves no copy behind.
-    size = len(message.keys) + limits.ENTRUST_OVERHEAD_BYTES
+    size = entrust_bytes(message.master, message.slaves, len(message.keys))
     buffer = bytearray(size)
     _encoder.encode_into([message], buffer)
     assert len(buffer) <= size, "what a message says beside its keys is bounded"

@@ -17,7 +17,9 @@ from kms.domain.effects import DeliverKey
 from kms.domain.names import KSID, NodeId, SAEId
 from kms.domain.requests import Close, GetKey, KeyReply, OpenConnect, OpenReply, Request
 from kms.domain.status import QoS, Status
-from kms.simulation.keyspairs import Caller, KeysPair
+from kms.simulation.conferences import Conference
+from kms.simulation.fetching import Caller
+from kms.simulation.keyspairs import KeysPair
 from kms.simulation.site import Outcome
 
 if TYPE_CHECKING:
@@ -222,11 +224,13 @@ def _comes_later(reply: KeyReply) -> bool:
 
 class Applications:
     """All pairs of a simulation: for each application of a site, one over one of its links that
-    opens streams; for each link two that ask for whole keys with IDs."""
+    opens streams; for each link two that ask for whole keys with IDs; for each site one that asks
+    for keys for several."""
 
     def __init__(self, simulation: "Simulation") -> None:
         self.pairs: list[Pair] = []
         self.keys_pairs: list[KeysPair] = []
+        self.conferences: list[Conference] = []
         taken: dict[NodeId, int] = {}
         room = {each.name: each.applications for each in simulation.topology.site}
         for turn in range(max(room.values(), default=0)):
@@ -252,11 +256,22 @@ class Applications:
             if all(room[each.site] for each in ends):
                 self.keys_pairs.append(KeysPair(simulation, *ends))
                 self.keys_pairs.append(KeysPair(simulation, *reversed(ends)))
+        for name in room:
+            near = {name, *simulation.topology.neighbours(name)}
+            here = [
+                Caller(sae=sae, site=home)
+                for sae, home in simulation.directory.items()
+                if home in near
+            ]
+            # The first of the site, and whom it may name.
+            here.sort(key=lambda each: (each.site != name, each.site, each.sae))
+            if len(here) > 2 and here[0].site == name:
+                self.conferences.append(Conference(simulation, here[0], here[1:]))
 
     @property
-    def all(self) -> "list[Pair | KeysPair]":
+    def all(self) -> "list[Pair | KeysPair | Conference]":
         """Whoever shares keys, of either interface."""
-        return [*self.pairs, *self.keys_pairs]
+        return [*self.pairs, *self.keys_pairs, *self.conferences]
 
     def begin(self) -> None:
         for pair in self.all:

@@ -418,6 +418,15 @@ def test_keys_for_several_nodes_wait_for_the_window_and_never_take_the_reserve()
     assert writer.reserve() <= writer.level() < 3 * size + writer.reserve()
 
 
+def test_a_short_key_needs_no_larger_window_than_its_message() -> None:
+    """On a slow link there is none: nobody would ever get a key."""
+    party = Party()
+    outgoing = party.sites[ALICE].node.links[AB].outgoing
+    outgoing.drawable = lambda: 128  # type: ignore[method-assign]
+
+    assert GOOD is party.got(BEN, BEA).outcome
+
+
 def test_only_so_many_are_on_their_way_for_one_application_and_for_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -276,7 +276,7 @@ def test_entrusted_keys_go_in_a_frame_of_their_own_behind_what_was_queued() -> N
     assert cost(Marked()) + cost(message) == outgoing.own_bytes
 
 
-@pytest.mark.parametrize(("window", "level"), [(3200, LEVEL), (4096, 0)])
+@pytest.mark.parametrize(("window", "level"), [(2260, LEVEL), (4096, 0)])
 def test_keys_are_not_entrusted_beyond_the_window_or_out_of_the_reserve(
     window: int, level: int
 ) -> None:

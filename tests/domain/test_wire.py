@@ -94,6 +94,19 @@ def test_text_that_is_not_utf8_is_the_neighbours_fault() -> None:
         wire.decode_opening(bytes(hello))
 
 
+@pytest.mark.parametrize(("count", "size"), [(1, 1), (1, 64), (9, 64)])
+@pytest.mark.parametrize("keys", [1, limits.ENTRUST_BYTES_MAX])
+def test_what_a_message_of_entrusted_keys_takes_is_known_before_it_is_made(
+    count: int, size: int, keys: int
+) -> None:
+    master, slaves = "m" * size, [f"{number}" * size for number in range(count)]
+    most = (1 << 32) - 1
+    message = wire.Entrust(bytes(16), master, slaves, most, most, most, bytearray(keys))
+    known, taken = wire.entrust_bytes(master, slaves, keys), len(wire.encode_entrust(message))
+
+    assert known - 8 <= taken <= known
+
+
 def test_entrusted_keys_are_never_printed_and_what_they_are_read_from_is_wiped() -> None:
     keys = bytes(range(65, 97))
     message = wire.Entrust(bytes(16), "sae:ann", ["sae:ben"], 1, 32, 0, bytearray(keys))

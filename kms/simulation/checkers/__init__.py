@@ -1,10 +1,11 @@
-"""One checker per invariant: each believes no node, and says at once what is broken."""
+"""The checkers, one or two for an invariant: each believes no node, and says what is broken."""
 
 from kms.simulation.checker import Checker
 from kms.simulation.checkers.i01_pad_once import PadOnce
 from kms.simulation.checkers.i02_same_key import SameKey
 from kms.simulation.checkers.i03_named_only import NamedOnly
 from kms.simulation.checkers.i04_sealed_wire import SealedWire
+from kms.simulation.checkers.i05_entrusted import Entrusted
 from kms.simulation.checkers.i05_kept import Kept
 from kms.simulation.checkers.i06_destroyed import Destroyed
 from kms.simulation.checkers.i07_agreed import Agreed
@@ -22,6 +23,7 @@ ALL: tuple[type[Checker], ...] = (
     NamedOnly,
     SealedWire,
     Kept,
+    Entrusted,
     Destroyed,
     Agreed,
     Bounded,

@@ -3,7 +3,7 @@
 A use is a frame (its MAC key and its secret part, at the offset its header says) or key of a
 stream. Both are mapped to the *physical* bits behind them, so that no game with offsets can hide
 that a bit was used twice; and of some frames the seal is made again, to see that they are really
-made of the bits that they name.
+made of the bits that they name. Keys for several slaves are fresh: no bit of them is a pad's.
 """
 
 from bisect import bisect_right
@@ -19,6 +19,7 @@ from kms.domain.names import LinkId, SecretId
 from kms.domain.otp import one_time_tag
 from kms.domain.records import LinkRecord
 from kms.simulation.checker import Checker
+from kms.simulation.checkers.bundles import ENTRUSTED
 from kms.simulation.checkers.pads import Pads
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ class PadOnce(Checker):
         """Key may come out of several blocks in one run, each at its own place."""
         stored = cast(StoreMaterial, effect)
         if not stored.material.startswith("chunks/"):
+            if stored.material.startswith(ENTRUSTED):
+                self._fresh(site, bytes(stored.bits.expose()))
             return
         _, ksid, first = stored.material.split("/")
         raw = bytes(stored.bits.expose())
@@ -103,6 +106,10 @@ class PadOnce(Checker):
             use = (f"{ksid}/{first.partition('-')[0]}", done - each.start, site.name)
             self._use(each.source, each.start, each.start + each.length, use, site)
             done += each.length
+
+    def _fresh(self, site: "Site", raw: bytes) -> None:
+        found = self.simulation.bits.anywhere(raw)
+        self.holds(found is None, "{} makes keys for several of pad: {}", site.place, found)
 
     # ---- the ledger -------------------------------------------------------------------------
 

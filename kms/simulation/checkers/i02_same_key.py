@@ -1,14 +1,17 @@
 """I2 For one (KSID, index) both ends deliver the same key, or one of them an error.
 
 What leaves towards an application is read at the moment it leaves, and compared with everything
-ever delivered under that name; each end delivers an index once.
+ever delivered under that name; each end delivers an index once, and a key for several slaves once
+to each of those who live there, and to its master.
 """
 
 import hashlib
 from typing import TYPE_CHECKING, cast
 
 from kms.domain.effects import DeliverKey, DeliverKeys, Effect
-from kms.domain.names import KSID, NodeId
+from kms.domain.names import KSID, NodeId, SAEId
+from kms.simulation.checkers.bundles import ENTRUSTED
+from kms.simulation.checkers.callers import Callers
 from kms.simulation.checkers.given import DELIVERIES, Given, given
 from kms.simulation.checkers.memory import Remembering
 
@@ -24,17 +27,22 @@ class SameKey(Remembering):
     outputs = DELIVERIES
 
     def __init__(self, simulation: "Simulation") -> None:
-        super().__init__(simulation)
+        self._callers = Callers.of(simulation)
+        super().__init__(simulation, self._callers)
         self._digests: dict[tuple[KSID, int], bytes] = {}
-        self._delivered: set[tuple[KSID, int, NodeId]] = set()
+        self._delivered: set[tuple[KSID, int, NodeId, SAEId | None]] = set()
+        """with whom they were delivered to, of keys for several"""
 
     def output(self, site: "Site", effect: Effect) -> None:
-        for key in given(cast(DeliverKey | DeliverKeys, effect)):
-            self._leaves(site, key)
+        answer = cast(DeliverKey | DeliverKeys, effect)
+        for key in given(answer):
+            several = key.material.startswith(ENTRUSTED)
+            caller = self._callers.who(answer.request_id)[0] if several else None
+            self._leaves(site, key, caller)
 
-    def _leaves(self, site: "Site", key: Given) -> None:
+    def _leaves(self, site: "Site", key: Given, caller: SAEId | None) -> None:
         ksid, index = self.ksid_of(key.material), key.index
-        use = (ksid, index, site.name)
+        use = (ksid, index, site.name, caller)
         if use in self._delivered:
             self.holds(
                 self.excused(site.name, ksid),

@@ -1,6 +1,7 @@
 """I3 A key goes only to applications that its stream names.
 
-The checker's own book: who asked to open which stream with whom, and was told that it may. Policy
+The checker's own book: who asked to open which stream with whom, and was told that it may; which
+master asked for keys for which slaves, and was given them. Policy
 and directory are the network's, as the SDN port gives them; they are judged here anew.
 """
 
@@ -12,6 +13,7 @@ from kms.domain.keyrequests import DecKeys, EncKeys
 from kms.domain.names import KSID, SAEId
 from kms.domain.requests import Close, CloseReply, GetKey, OpenConnect, OpenReply, Request
 from kms.domain.status import Status
+from kms.simulation.checkers.bundles import ENTRUSTED
 from kms.simulation.checkers.given import given
 from kms.simulation.checkers.memory import Remembering
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from kms.simulation.site import Outcome, Site
 
 _Pair = tuple[SAEId, ...]
-"""two applications, in order"""
+"""applications, in order"""
 _OPENED = (Status.SUCCESS, Status.PEER_NOT_CONNECTED_YET)
 
 
@@ -35,7 +37,7 @@ class NamedOnly(Remembering):
         """by number; whether the caller had closed the stream before it asked"""
         self._pairs: dict[KSID, _Pair] = {}
         self._ends: dict[KSID, _Pair] = {}
-        """master and slave, of streams of keys with IDs"""
+        """master and slaves, of streams of keys with IDs, and of keys for several"""
         self._joined: set[tuple[KSID, SAEId]] = set()
         self._closed: set[tuple[KSID, SAEId]] = set()
         self._allowed: dict[_Pair, bool] = {}
@@ -103,9 +105,9 @@ class NamedOnly(Remembering):
     def _keys(
         self, site: "Site", caller: SAEId, request: EncKeys | DecKeys, reply: DeliverKeys
     ) -> None:
-        """A master names its slave when keys are made; who fetches them later is that one."""
+        """A master names its slaves when keys are made; who fetches them later is one of them."""
         if isinstance(request, EncKeys):
-            ends = (caller, request.slave)
+            ends: _Pair = (caller, request.slave, *request.additional_slaves)
         else:
             ends = (request.master, caller)
             self.holds(
@@ -125,21 +127,28 @@ class NamedOnly(Remembering):
                 key.index,
                 ksid,
             )
+            if isinstance(request, DecKeys) and key.material.startswith(ENTRUSTED):
+                # Nobody has heard of an ID before the master has it.
+                named = self._ends.get(ksid, ())
+                right = named[:1] == (request.master,) and caller in named[1:]
+            else:
+                right = self._ends.setdefault(ksid, ends) == ends
             self.holds(
-                self._ends.setdefault(ksid, ends) == ends,
+                right,
                 "{} gives {} a key of stream {}, which is {}'s",
                 site.place,
                 caller,
                 ksid,
-                self._ends[ksid],
+                self._ends.get(ksid),
             )
-        self.holds(
-            self._home.get(caller) == site.name and self._may(site, tuple(sorted(ends))),
-            "{} gives {} keys of {} against directory or policy",
-            site.place,
-            caller,
-            ends,
-        )
+        for slave in ends[1:]:
+            self.holds(
+                self._home.get(caller) == site.name and self._may(site, _pair(ends[0], slave)),
+                "{} gives {} keys of {} against directory or policy",
+                site.place,
+                caller,
+                ends,
+            )
 
     def _may(self, site: "Site", pair: _Pair) -> bool:
         """Whether some rule allows the two applications, either way round."""
@@ -152,3 +161,7 @@ class NamedOnly(Remembering):
                 for first, second in ((one, other), (other, one))
             )
         return self._allowed[pair]
+
+
+def _pair(one: SAEId, other: SAEId) -> _Pair:
+    return (one, other) if one < other else (other, one)

@@ -1,7 +1,8 @@
 """I5 What was acknowledged is durable at both ends.
 
 At the moment an answer leaves, what it says is looked up on the disks that must hold it, not in any
-node's memory; and no end may later call lost what the other was already given.
+node's memory; and no end may later call lost what the other was already given. Keys for several
+slaves are ``i05_entrusted``'s.
 """
 
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from kms.domain.names import KSID, BlockId, LinkId, NodeId
 from kms.domain.records import BlockRecord, StreamRecord
 from kms.domain.requests import OpenReply
 from kms.domain.status import Status
+from kms.simulation.checkers.bundles import ENTRUSTED
 from kms.simulation.checkers.given import DELIVERIES, Given, given
 from kms.simulation.checkers.memory import Remembering, stream_at
 
@@ -97,7 +99,8 @@ class Kept(Remembering):
     def output(self, site: "Site", effect: Effect) -> None:
         if isinstance(effect, DeliverKey | DeliverKeys):
             for key in given(effect):
-                self._delivered(site, key)
+                if not key.material.startswith(ENTRUSTED):
+                    self._delivered(site, key)
         elif isinstance(effect, Answer):
             reply = effect.reply
             if isinstance(reply, OpenReply) and reply.status in _OPENED and reply.ksid:

@@ -72,8 +72,29 @@ def _sizes(site: "Site") -> Iterator[tuple[str, int, int]]:
         yield "requests of one stream", waiting, limits.REQUESTS_PER_STREAM_MAX
         ready = stream.runs.ready * stream.chunk_bytes
         yield "unread bytes of one stream", ready, limits.UNREAD_BYTES_MAX + limits.STOCK_BYTES_MAX
+    yield from _of_bundles(site)
     for name, link in site.node.links.items():
         yield from _of_link(site, name, link)
+
+
+def _of_bundles(site: "Site") -> Iterator[tuple[str, int, int]]:
+    entrusting, bundles = site.node.streams._entrusting, site.node.streams._register.bundles
+    flights = entrusting._flights.values()
+    yield "requests for several slaves on their way", len(flights), limits.FLIGHTS_MAX
+    size = sum(len(each.keys) for each in flights)
+    yield "bytes of keys on their way to several nodes", size, limits.FLIGHT_BYTES_MAX
+    yield "bundles that are over", len(bundles._ended), limits.BUNDLES_ENDED_MAX
+    # Those that came over each link, or were made here; and those of each master.
+    sides = len(site.node.links) + 1
+    alive = len(bundles.by_name) - len(bundles._ended)
+    yield "bundles", alive, sides * limits.BUNDLES_PER_LINK_MAX
+    # Of each bundle an entry on either clock, and for each at most another that no longer counts.
+    timers = len(bundles.by_name)
+    yield "timers of bundles", len(bundles._due), 2 * (2 * timers + ENTRIES_FREE)
+    for line in entrusting._lines.values():
+        yield "bundles in line for a link", len(line), limits.FLIGHTS_MAX
+    for waiting in entrusting._withdrawals.values():
+        yield "withdrawals for a link", len(waiting), limits.WITHDRAWALS_PER_LINK_MAX
 
 
 def _of_link(site: "Site", name: LinkId, link: "Link") -> Iterator[tuple[str, int, int]]:

@@ -7,7 +7,16 @@ a refusal and an alarm in the entries of its own batch; of a stream opened or cl
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
-from kms.domain.effects import Alarm, Answer, DeliverKey, DeliverKeys, Effect, Refuse, StoreMaterial
+from kms.domain.effects import (
+    Alarm,
+    Answer,
+    Audit,
+    DeliverKey,
+    DeliverKeys,
+    Effect,
+    Refuse,
+    StoreMaterial,
+)
 from kms.domain.events import Event
 from kms.domain.names import NodeId, SAEId
 from kms.domain.requests import Close, CloseReply, OpenReply, Request
@@ -20,6 +29,8 @@ if TYPE_CHECKING:
     from kms.simulation.site import Outcome, Site
 
 _OPENED = (Status.SUCCESS, Status.PEER_NOT_CONNECTED_YET)
+_KINDS = {"chunks": "keys-designated", "entrusted": "keys-entrusted"}
+"""what the journal says of each kind of material that is key"""
 _KEPT = ("stream-opened", "stream-joined", "stream-closed")
 
 
@@ -36,6 +47,8 @@ class Audited(Remembering):
         """entries of each journal that are known"""
         self._batch: set[tuple[object, ...]] = set()
         """what the journal got with this batch"""
+        self._lost = False
+        """the disk failed before the journal had it: the process ends, and nothing leaves"""
         self._ever: set[tuple[NodeId, str, str]] = set()
         self._asked: dict[int, tuple[SAEId, Request]] = {}
 
@@ -47,8 +60,9 @@ class Audited(Remembering):
 
     def durable(self, site: "Site", effects: Sequence[Effect]) -> None:
         self._batch.clear()
-        journal = site.journal
-        for entry in journal[self._read.get(site.place, 0) :]:
+        journal, read = site.journal, self._read.get(site.place, 0)
+        self._lost = len(journal) == read and any(type(each) is Audit for each in effects)
+        for entry in journal[read:]:
             detail = entry.detail
             number = detail.get("index", detail.get("first", detail.get("kind")))
             self._batch.add((entry.event, entry.subject, number))
@@ -63,11 +77,11 @@ class Audited(Remembering):
         self._read[site.place] = len(journal)
 
     def wrote(self, site: "Site", effect: Effect) -> None:
-        """Key that was made is in the journal beside it, unless the disk failed."""
-        material = cast(StoreMaterial, effect).material
-        if site.running and material.startswith("chunks/") and self._batch:
-            _, ksid, first = material.split("/")
-            entry = ("keys-designated", ksid, int(first.partition("-")[0]))
+        """Key that was made, or came, is in the journal beside it, unless the disk failed."""
+        kind, _, rest = cast(StoreMaterial, effect).material.partition("/")
+        if kind in _KINDS and not self._lost:
+            ksid, first = rest.split("/")
+            entry = (_KINDS[kind], ksid, int(first.partition("-")[0]))
             self.holds(entry in self._batch, "{} makes key of {} unaudited", site.place, ksid)
 
     def asked(self, site: "Site", number: int, caller: SAEId, request: Request) -> None:

@@ -23,6 +23,7 @@ from kms.domain.otp import xor
 from kms.domain.records import BlockRecord, BlockState, LinkRecord, LinkState
 from kms.domain.secret import Secret
 from kms.domain.wire import Alarmed, Welcome
+from kms.simulation.checkers.bundles import name_of, record_at
 from kms.simulation.checkers.given import DELIVERIES, given
 from kms.simulation.checkers.memory import Remembering, stream_at
 from kms.simulation.checkers.pads import Pads
@@ -167,6 +168,10 @@ class Quarantined(Remembering):
                 site.place,
                 rest[0],
             )
+        elif kind == "entrusted":
+            bundle = record_at(site, name_of(effect.material))
+            for link in bundle.links if bundle is not None and bundle.own else ():
+                self._quiet(site, link, "makes keys for several", name)
         elif kind == "chunks":
             stream = stream_at(site, self.ksid_of(effect.material))
             if stream is not None and stream.designates:
@@ -214,9 +219,12 @@ class Quarantined(Remembering):
 
     def output(self, site: "Site", effect: Effect) -> None:
         ksids = {self.ksid_of(key.material) for key in given(cast(DeliverKey, effect))}
-        for stream in (stream_at(site, each) for each in sorted(ksids)):
+        for ksid in sorted(ksids):
+            stream, bundle = stream_at(site, ksid), record_at(site, ksid)
             if stream is not None:
-                self._quiet(site, stream.link, "delivers key", stream.ksid)
+                self._quiet(site, stream.link, "delivers key", ksid)
+            for link in bundle.links if bundle is not None else ():
+                self._quiet(site, link, "delivers key", ksid)
 
     def _quiet(self, site: "Site", link: LinkId, what: str, ksid: object) -> None:
         """Nothing is made or served over this link now; or there is no alarm."""

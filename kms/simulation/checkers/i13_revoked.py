@@ -15,6 +15,7 @@ from kms.domain.names import KSID, WHOLE_LINK, LinkId
 from kms.domain.orders import Act, KeyOrder, OrderDone
 from kms.domain.ranges import Ranges
 from kms.domain.records import HoldRecord
+from kms.simulation.checkers.bundles import record_at
 from kms.simulation.checkers.given import DELIVERIES, Given, given
 from kms.simulation.checkers.memory import Remembering, stream_at
 
@@ -104,11 +105,12 @@ class Revoked(Remembering):
 
     def _leaves(self, site: "Site", key: Given) -> None:
         ksid = self.ksid_of(key.material)
-        stream = stream_at(site, ksid)
-        if stream is None:
-            return
-        for of, index in ((ksid, key.index), (WHOLE_LINK, 0)):
-            subject = (site.place, stream.link, of)
+        stream, bundle = stream_at(site, ksid), record_at(site, ksid)
+        subjects = [(link, WHOLE_LINK, 0) for link in bundle.links] if bundle is not None else []
+        if stream is not None:
+            subjects = [(stream.link, ksid, key.index), (stream.link, WHOLE_LINK, 0)]
+        for link, of, index in subjects:
+            subject = (site.place, link, of)
             for what, book in (("compromised", self._lost), ("suspended", self._held)):
                 self.holds(
                     not ranges.has(book.get(subject, ()), index),

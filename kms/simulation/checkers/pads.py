@@ -16,6 +16,7 @@ from kms.domain.effects import Effect, Forget, Save, StoreMaterial
 from kms.domain.names import LinkId, MaterialId
 from kms.domain.records import BlockRecord, BlockState
 from kms.simulation.bits import Place
+from kms.simulation.checkers.bundles import ENTRUSTED
 from kms.simulation.listener import Book
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Pads(Book):
         if isinstance(effect, Save):
             self._block(site, cast(BlockRecord, effect.record))
         elif isinstance(effect, StoreMaterial):
-            if not effect.material.startswith("chunks/"):
+            if not effect.material.startswith(("chunks/", ENTRUSTED)):
                 self._stored(site, effect.material, bytes(effect.bits.expose()))
         elif isinstance(effect, Forget) and isinstance(effect.record, BlockRecord):
             self.blocks.pop((site.place, effect.record.material), None)
