@@ -249,7 +249,8 @@ def test_i10_finds_a_request_that_is_never_answered(monkeypatch: Patch) -> None:
     set_ = Due.set
 
     def forgets(self: Any, name: Any, mono_ms: int, wall_ms: int | None = None) -> None:
-        if name[0] != "request":
+        # Bundles have timers of their own, under another name.
+        if not isinstance(name, tuple) or name[0] != "request":
             set_(self, name, mono_ms, wall_ms)
 
     monkeypatch.setattr(Due, "set", forgets)
