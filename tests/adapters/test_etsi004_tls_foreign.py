@@ -8,6 +8,7 @@ import trio
 from kms.adapters.edge import Bounds
 from kms.adapters.etsi004_tls import CHUNK_BYTES_MAX
 from kms.adapters.memory.northbound import MemoryNorthbound
+from kms.domain.metadata import describe
 from tests.adapters.foreign_004 import NULL, Asked, FixedFieldLike, Opened, ReferenceLike
 from tests.edge.authority import Authority
 from tests.edge.binary import ALICE, BOB, UNKNOWN, running_binary
@@ -15,6 +16,9 @@ from tests.edge.binary import ALICE, BOB, UNKNOWN, running_binary
 AUTHORITY = Authority()
 JSON = "application/json"
 PREDEFINED = UUID("0d5a3c1e-8a7b-4c2d-9e1f-001122334455")
+
+METADATA = describe(0, hops=0)
+"""of the fake's chunks"""
 
 
 async def test_two_programs_of_dialect_a_get_the_same_keys() -> None:
@@ -40,10 +44,10 @@ def _reference_story(port: int) -> list[bytes]:
         other = bob.get_key(opened.ksid, index, b"")
         assert (one.status, one.index, len(one.key)) == (0, index, 32)
         assert (one.key, other.metadata) == (other.key, b"")
-        assert one.metadata == b'{"age": 0, "hops": 0}'
+        assert one.metadata == METADATA
         keys.append(one.key)
     small = alice.get_key(opened.ksid, 3, b"room")
-    assert (small.status, small.metadata) == (8, bytes(21))
+    assert (small.status, small.metadata) == (8, bytes(len(METADATA)))
     assert alice.get_key(opened.ksid, 3, bytes(len(small.metadata))).status == 0
     assert alice.get_key(opened.ksid, 3, b"").status == 2
     assert alice.get_key(UNKNOWN.bytes, 0, b"").status == 3
@@ -65,7 +69,7 @@ async def test_one_read_gives_the_payload_of_every_chunk_size(size: int) -> None
         bob.open_connect(ALICE, BOB, Asked(), "", opened.ksid)
         for index in range(5):
             got = alice.get_key(opened.ksid, index, bytes(256))
-            assert (got.status, len(got.key), len(got.metadata)) == (0, size, 21)
+            assert (got.status, len(got.key), len(got.metadata)) == (0, size, len(METADATA))
 
     async with running_binary(MemoryNorthbound(), authority=AUTHORITY, bounds=Bounds()) as edge:
         await trio.to_thread.run_sync(story)
@@ -92,7 +96,7 @@ async def test_two_programs_of_dialect_b_get_the_same_keys_on_one_connection_eac
                 assert opened.status in (0, 7)
                 assert (opened.ksid, opened.mimetype) == (PREDEFINED.bytes, JSON.encode())
                 got = [program.get_key(opened.ksid, index, 1024) for index in range(20)]
-                assert {(each.status, len(each.metadata)) for each in got} == {(0, 21)}
+                assert {(each.status, len(each.metadata)) for each in got} == {(0, len(METADATA))}
                 assert program.get_key(opened.ksid, 3, 1024).status == 2
                 assert program.get_key(opened.ksid, 20, 4).status == 8
                 assert program.get_key(UNKNOWN.bytes, 0, 0).status == 3

@@ -132,7 +132,7 @@ async def test_metadata_arrives_as_agreed(world: World) -> None:
 
     key = await a.get(ksid)
 
-    assert key.details() == {"age": 0, "hops": 0}
+    assert key.details() == {"age": 0, "hops": 0, "link_type": "PHYS"}
     assert (await a.get(ksid, metadata_size=0)).details() == {}
 
 

@@ -394,7 +394,8 @@ async def test_metadata_is_a_json_object_with_age_and_hops(pair: Pair) -> None:
     reply = await pair.here.get_key(ALICE, GetKey(ksid=ksid))
     metadata = json.loads(reply.metadata)
 
-    assert {"age", "hops"} <= metadata.keys()
+    assert {"age", "hops", "link_type"} == metadata.keys()
+    assert metadata["link_type"] == "PHYS"
     assert all(type(metadata[name]) is int for name in ("age", "hops"))
 
 

@@ -306,7 +306,11 @@ def test_metadata_says_age_and_hops() -> None:
     pair.pass_ms(1500)
     number = pair.get(A)
 
-    assert json.loads(pair.a.keys[number].metadata) == {"age": 1500, "hops": 0}
+    assert json.loads(pair.a.keys[number].metadata) == {
+        "age": 1500,
+        "hops": 0,
+        "link_type": "PHYS",
+    }
 
 
 def test_no_metadata_where_none_was_agreed_or_none_is_wanted() -> None:
@@ -327,7 +331,8 @@ def test_a_metadata_buffer_too_small_loses_nothing_and_says_what_is_needed() -> 
 
 
 def test_the_size_asked_for_is_enough_for_any_age() -> None:
-    assert len(b'{"age":4294967295,"hops":4294967295}') == METADATA_BYTES_MAX
+    largest = b'{"age":4294967295,"hops":4294967295,"link_type":"PHYS"}'
+    assert len(largest) == METADATA_BYTES_MAX
 
 
 def test_a_limited_number_of_requests_waits(monkeypatch: pytest.MonkeyPatch) -> None:

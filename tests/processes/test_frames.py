@@ -34,7 +34,7 @@ def test_one_end_reads_frames_and_the_other_http_and_the_keys_are_the_same(
 
         assert [bytes(key) for key in ours] == [bytes(key) for key in theirs]
         assert len({bytes(key) for key in ours}) == 10
-        assert {"age", "hops"} == set(ours[0].details())
+        assert {"age", "hops", "link_type"} == set(ours[0].details())
         one.close()
         other.close()
 

@@ -6,7 +6,6 @@ no simulation: nothing is paced, nothing expires.
 """
 
 import hashlib
-import json
 from uuid import UUID
 
 import attrs
@@ -15,6 +14,7 @@ import trio
 from kms.adapters.memory.keys import MemoryKeys
 from kms.domain.errors import KMSError
 from kms.domain.keyrequests import DecKeys, EncKeys, KeysReply, PairStatus, PairStatusReply
+from kms.domain.metadata import describe
 from kms.domain.names import KSID, SAEId
 from kms.domain.policy import Policy, Rule
 from kms.domain.qos import judge
@@ -108,7 +108,7 @@ class MemoryNorthbound:
             )
         metadata = b""
         if stream.qos.metadata_mimetype and request.metadata_size != 0:
-            metadata = json.dumps({"age": 0, "hops": 0}).encode()
+            metadata = describe(0, hops=0)
             if request.metadata_size is not None and len(metadata) > request.metadata_size:
                 return KeyReply(
                     status=Status.METADATA_SIZE_INSUFFICIENT,
