@@ -274,6 +274,22 @@ async def test_a_known_mandatory_extension_that_is_not_met_says_so(way: str) -> 
     assert "oblivious" in answer.json["details"][0]["extension_mandatory_unmet"]
 
 
+async def test_a_mandatory_extension_of_ours_is_met_or_says_what_would_be(way: str) -> None:
+    async with site(way) as here, here.client() as alice:
+        met = await alice.enc_keys(body={"extension_mandatory": [{"kms_link_type": "PHYS"}]})
+        unmet = await alice.enc_keys(body={"extension_mandatory": [{"kms_link_type": "VIRT"}]})
+        mixed = await alice.enc_keys(
+            body={"extension_mandatory": [{"kms_link_type": "PHYS", "abc_what": 1}]}
+        )
+
+    assert (met.status, unmet.status, mixed.status) == (200, 400, 400)
+    assert unmet.json["message"] == "not all extension_mandatory request options could be met"
+    assert "it is PHYS" in unmet.json["details"][0]["extension_mandatory_unmet"]
+    assert [{"extension_mandatory_unsupported": "abc_what is not supported"}] == mixed.json[
+        "details"
+    ]
+
+
 async def test_optional_extensions_are_ignored(way: str) -> None:
     asked = [{"abc_transfer_method": "qkd"}, {"oqkd_key_type": [1, {"deep": None}]}, {}]
     async with site(way) as here, here.client() as alice:

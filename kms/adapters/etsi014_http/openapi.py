@@ -23,8 +23,9 @@ percent-encoded. Bodies are at most {limits.KEYS_BODY_BYTES_MAX // limits.KIB} K
 member or parameter that is not known is 400, one that is null counts as absent.
 
 Each key is delivered once to the master and to each slave, and no lost answer is repeated. A key is
-given to the master when the KMEs of all its slaves hold it. No extension is supported: what is
-mandatory is refused, what is optional is ignored. Oblivious keys are not served.
+given to the master when the KMEs of all its slaves hold it. One mandatory extension is
+met, `kms_link_type`: `PHYS` (the keys come from links that devices feed); others are refused. What
+is optional is ignored. Oblivious keys are not served.
 """
 
 _UINT: Json = {"type": "integer", "minimum": 0}
@@ -181,8 +182,13 @@ def _schemas() -> Json:
                 },
                 "extension_mandatory": {
                     "type": ["array", "null"],
-                    "items": {"type": "object", "maxProperties": 0},
-                    "description": "none is supported",
+                    "items": {
+                        "type": "object",
+                        "properties": {"kms_link_type": {"const": "PHYS"}},
+                        "additionalProperties": False,
+                    },
+                    "description": "others are not supported",
+                    "examples": [[{"kms_link_type": "PHYS"}]],
                 },
                 "extension_optional": {
                     "type": ["array", "null"],

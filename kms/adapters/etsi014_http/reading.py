@@ -25,7 +25,14 @@ SIZE_MULTIPLE = "size shall be a multiple of 8"
 UNSUPPORTED = "not all extension_mandatory parameters are supported"
 UNMET = "not all extension_mandatory request options could be met"
 
-_UNMET = {"oqkd_key_type": "oblivious keys are not served here"}
+_LINK_TYPE = "kms_link_type"
+_SERVED: Mapping[str, object] = {_LINK_TYPE: "PHYS"}
+"""extensions of ours: what feeds the links that the keys come from, in the words of ETSI GS QKD
+015; and the only value that is met"""
+_UNMET = {
+    "oqkd_key_type": "oblivious keys are not served here",
+    _LINK_TYPE: "all keys come from links that devices feed: it is PHYS",
+}
 """extensions whose meaning is known, and why they are not met"""
 # What an answer says of extensions that are not supported.
 _DETAILS_MAX = 16
@@ -160,8 +167,9 @@ def _symmetric(asked: Members) -> None:
 
 def _extensions(asked: Members) -> None:
     """Clause 6.2: what is mandatory is met or refused; what is optional may be ignored, and is."""
-    mandatory = [name for one in _objects(asked, "extension_mandatory") for name in one]
+    given = [pair for one in _objects(asked, "extension_mandatory") for pair in one.items()]
     _objects(asked, "extension_optional")
+    mandatory = [name for name, value in given if name not in _SERVED or value != _SERVED[name]]
     unsupported = [name for name in dict.fromkeys(mandatory) if name not in _UNMET]
     if unsupported:
         raise BadRequest(
