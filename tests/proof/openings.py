@@ -1,30 +1,33 @@
 """Hostile openings against the real edge: one client can only hurt itself (I10).
 
-Theory of operation. First every listed opening (``tests/edge/openings.toml``) over mutual TLS and
-over plain TCP, each with what it must be answered; then openings bent out of their pieces by the
-seed, many at once, half of them over TLS. All the while a bystander on a connection of its own asks
+Theory of operation. First every listed opening (``tests/edge/*.toml``) of each listener
+(``fronts``), with what it must be answered; then openings bent out of their pieces by the seed,
+many at once, the listeners in turn. All the while a bystander on a connection of its own asks
 and must be answered. At last the server is told to stop while openings of every kind hang in the
 air, and stops in time. An exception that reached the server, though contained, is a violation.
 """
 
 import random
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from itertools import cycle
+from typing import Any, Final
 
 import attrs
 import trio
 
 from kms.adapters.edge import Bounds
 from tests.edge.authority import Authority
-from tests.edge.hostile import OPENINGS, bent, hangs_up, status, try_bent, try_listed
-from tests.edge.support import PROBE, SHORT, Running, SmallHot, reply, running, small_app
+from tests.edge.hostile import hangs_up, try_bent
+from tests.edge.support import SHORT, Running
+from tests.proof.fronts import FRONTS, Front
 from tests.proof.report import PartReport, Tell
 
 _AT_ONCE: Final = 25
 # Those of one server; then it is stopped with the next ones under way.
-_PER_SERVER: Final = 500
+_PER_SERVER: Final = 200
 _HANGING: Final = 16
 # Beyond ``graceful_s`` (reliability figures of docs/proof.md).
 STOP_S: Final = 2.0
@@ -52,7 +55,11 @@ class _Run:
     tell: Tell
     openings: int = 0
     hung_up: int = 0
-    bystander: int = 0
+    bystander: Counter[str] = attrs.Factory(Counter)
+    """how often each listener's was served"""
+    servers: Counter[str] = attrs.Factory(Counter)
+    front: str = ""
+    """the listener that is tried"""
     contained: int = 0
     checks: int = 0
     stops_s: list[float] = attrs.Factory(list)
@@ -60,7 +67,7 @@ class _Run:
 
     def check(self, wrong: list[str]) -> None:
         self.checks += 1
-        self.violations += [f"I10 {each}" for each in wrong]
+        self.violations += [f"I10 {self.front}: {each}" for each in wrong]
 
 
 def run(amount: float, seed: int, tell: Tell) -> PartReport:
@@ -75,11 +82,15 @@ def run(amount: float, seed: int, tell: Tell) -> PartReport:
         seed=seed,
         made={
             "hostile openings": tried.openings,
-            "bystanders served meanwhile": tried.bystander,
+            "bystanders served meanwhile": tried.bystander.total(),
             "stops": len(tried.stops_s),
         },
         checks=tried.checks,
-        faults={"openings that hang up": tried.hung_up, "stops under fire": len(tried.stops_s)},
+        faults={
+            "openings that hang up": tried.hung_up,
+            "stops under fire": len(tried.stops_s),
+            **{f"bystanders of {name}": tried.bystander[name] for name in tried.servers},
+        },
         faults_min=1,
         measured={"stop_s_max": max(tried.stops_s, default=0.0), "contained": tried.contained},
         violations=tuple(each + again for each in tried.violations),
@@ -89,27 +100,30 @@ def run(amount: float, seed: int, tell: Tell) -> PartReport:
 
 async def _all(tried: _Run, amount: int, choice: random.Random) -> None:
     authority = Authority()
-    for tls in (True, False):
-        listed = OPENINGS[: max(0, amount - tried.openings)]
-        async with _server(tried, authority if tls else None, _LISTED) as edge:
-            await _each(tried, edge, [_Listed(one) for one in listed])
-            await _stop(tried, edge, choice, _LISTED.graceful_s)
-    tls = False
+    for front in FRONTS:
+        listed = front.listed[: max(0, amount - tried.openings)]
+        if listed:
+            async with _server(tried, front, authority, _LISTED) as edge:
+                await _each(tried, edge, [_Listed(front, one) for one in listed])
+                await _stop(tried, edge, front, choice, _LISTED.graceful_s)
+    share = min(_PER_SERVER, -(-(amount - tried.openings) // len(FRONTS)))
+    turns = cycle(FRONTS)
     while tried.openings < amount:
-        tls = not tls
-        count = min(_PER_SERVER, amount - tried.openings)
-        async with _server(tried, authority if tls else None, _BOUNDS) as edge:
-            await _each(tried, edge, [_Bent(bent(choice)) for _ in range(count)])
-            await _stop(tried, edge, choice, _BOUNDS.graceful_s)
+        front = next(turns)
+        count = min(share, amount - tried.openings)
+        async with _server(tried, front, authority, _BOUNDS) as edge:
+            await _each(tried, edge, [_Bent(front.bent(choice)) for _ in range(count)])
+            await _stop(tried, edge, front, choice, _BOUNDS.graceful_s)
         tried.tell(f"{tried.openings} openings of {amount}")
 
 
 @attrs.frozen
 class _Listed:
-    opening: dict[str, object]
+    front: Front
+    opening: dict[str, Any]
 
     async def made(self, edge: Running) -> list[str]:
-        return await try_listed(edge, self.opening)
+        return await self.front.tries(edge, self.opening)
 
     hangs_up = False
 
@@ -128,12 +142,12 @@ class _Bent:
 
 @asynccontextmanager
 async def _server(
-    tried: _Run, authority: Authority | None, bounds: Bounds
+    tried: _Run, front: Front, authority: Authority, bounds: Bounds
 ) -> AsyncIterator[Running]:
     """A server with a bystander; when the block ends it was lived through."""
-    app = small_app()
-    app.logger.disabled = True  # it has an opening that asks for a fault
-    async with running(app, authority=authority, bounds=bounds, hot=SmallHot()) as edge:
+    tried.front = front.name
+    tried.servers[front.name] += 1
+    async with front.serving(authority, bounds) as edge:
         yield edge
         seen = edge.server.statistics()
         tried.contained += seen.contained
@@ -171,25 +185,25 @@ async def _bystander(tried: _Run, edge: Running, *, task_status: trio.TaskStatus
     """Is served, connection after connection; began when the first was."""
     first = True
     while True:
-        got = "closed"
+        served = False
         with trio.move_on_after(ANSWER_S), suppress(trio.BrokenResourceError):
-            async with edge.connect() as stream:
-                await stream.send_all(PROBE)
-                got = status(await reply(stream))
-        tried.check([] if got == "200" else [f"a bystander is answered {got}"])
-        tried.bystander += got == "200"
+            served = await edge.answers()
+        tried.check([] if served else ["a bystander is not served"])
+        tried.bystander[tried.front] += served
         if first:
             task_status.started()
             first = False
         await trio.sleep(0.05)
 
 
-async def _stop(tried: _Run, edge: Running, choice: random.Random, graceful_s: float) -> None:
+async def _stop(
+    tried: _Run, edge: Running, front: Front, choice: random.Random, graceful_s: float
+) -> None:
     """The server stops in time with openings hanging in the air."""
     most_s = graceful_s + STOP_S
     async with trio.open_nursery() as nursery:
         for _ in range(_HANGING):
-            nursery.start_soon(_hang, edge, bent(choice))
+            nursery.start_soon(_hang, edge, front.bent(choice))
         await trio.sleep(0.05)
         began = trio.current_time()
         edge.server.stop()
