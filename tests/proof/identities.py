@@ -57,6 +57,8 @@ RULES: Final = ((ANN, BEN), (CAT, DAN))
 """the pairs that may share streams; each pair has one"""
 PAIRS: Final = tuple(frozenset(pair) for pair in RULES)
 NAMES: Final = (ANN, BEN, CAT, DAN, EVE, FAY)
+# Each kind of refusal is tried at least once in so many cases.
+CASES_PER_KIND: Final = 60
 _CHUNK_BYTES: Final = 32
 _AT_ONCE: Final = 8
 _STREAMS: Final = (
@@ -141,7 +143,7 @@ def run(amount: float, seed: int, tell: Tell) -> PartReport:
             **dict(sorted(tried.refused.items())),
             "revoked under way": tried.revoked_under_way,
         },
-        faults_min=max(1, int(amount) // 200),
+        faults_min=int(amount // CASES_PER_KIND),
         violations=tuple(each + again for each in tried.violations),
         seconds=time.monotonic() - began,
     )
