@@ -27,6 +27,8 @@ class Report:
     events: int
     events_per_second: float
     """of one processor, checkers on"""
+    seconds: float
+    """of one processor"""
     served: int
     """keys that both applications of a pair got"""
     faults: dict[str, int]
@@ -94,6 +96,7 @@ class Campaign:
             simulated_hours=hours,
             events=events,
             events_per_second=events / seconds if seconds else 0.0,
+            seconds=seconds,
             served=served,
             faults=dict(sorted(faults.items())),
             checks=dict(sorted(checks.items(), key=lambda item: (len(item[0]), item[0]))),

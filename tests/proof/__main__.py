@@ -25,6 +25,8 @@ from tests.proof.tiers import LONGEST_S, ROWS, Tier
 
 _print_lock = threading.Lock()
 _TELL_EVERY_S = 30.0
+# Of a part's last line, when it ends without a report: what it died of, how far it had come.
+_LAST_MAX = 600
 
 
 def main() -> int:
@@ -87,6 +89,7 @@ def _one(name: str, tier: Tier, amount: float, seed: int, say: Callable[[str], N
                 told = time.monotonic()
                 say(f"{name}: {last}")
         status = process.wait()
+        process.stderr.close()
         watchdog.cancel()
         out.seek(0)
         text = out.read()
@@ -96,8 +99,10 @@ def _one(name: str, tier: Tier, amount: float, seed: int, say: Callable[[str], N
     except (IndexError, ValueError, TypeError):
         report = None
     if report is None:
-        why = f"ended with status {status} without a report: {last[-300:]}"
-        failures = [why if status != -9 else f"took longer than {limit_s:.0f} s: {last[-300:]}"]
+        why = f"ended with status {status} without a report: {last[-_LAST_MAX:]}"
+        failures = [
+            why if status != -9 else f"took longer than {limit_s:.0f} s: {last[-_LAST_MAX:]}"
+        ]
     else:
         failures = report.failures(amount)
     say(f"{name}: FAILED: {failures[0]}" if failures else f"{name}: passed")

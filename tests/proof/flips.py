@@ -32,8 +32,12 @@ VIOLATIONS_MAX = 20
 WHOLE_NODE_EVERY = 2_500
 # Random alterations of a frame, beside each of its bits.
 WILD_PER_FRAME = 200
+# Each kind of alteration is tried at least once in so many altered frames; a frame has a thousand
+# bits or so, and each of them comes first.
+FRAMES_PER_KIND = 100
 FRAME_BITS_MAX = 8 * 4096
-FLIP, SEVERAL, CUT, LONGER, SPLICED = "one bit", "several bits", "cut", "lengthened", "spliced"
+KINDS = ("one bit", "several bits", "cut", "lengthened", "spliced")
+FLIP, SEVERAL, CUT, LONGER, SPLICED = KINDS
 
 
 def run(amount: float, seed: int, tell: Tell) -> PartReport:
@@ -57,7 +61,7 @@ def run(amount: float, seed: int, tell: Tell) -> PartReport:
         },
         checks=flips.made + flips.untouched + flips.nodes,
         faults=dict(flips.kinds),
-        faults_min=1,
+        faults_min=int(amount // FRAMES_PER_KIND),
         violations=tuple(flips.violations),
         seconds=time.perf_counter() - started,
     )
@@ -70,7 +74,7 @@ class Flips:
         self.seed = seed
         self.random = random.Random(seed)
         self.made = self.untouched = self.nodes = 0
-        self.kinds: Counter[str] = Counter(dict.fromkeys((FLIP, SEVERAL, CUT, LONGER, SPLICED), 0))
+        self.kinds: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
         self.violations: list[str] = []
         self._others: list[bytes] = []
         self._lives = 0

@@ -47,6 +47,9 @@ SILENT: Final = 80
 HEALTH_EVERY_S: Final = 0.5
 # The health of a node that is asked ten times too much, on two cores that others use as well.
 HEALTH_S: Final = 5.0
+# Of each kind. The edge shuts out 32 of the crowds' connections in ten seconds or so.
+REFUSALS_PER_S: Final = 1.0
+NO_KEY, NO_PROMISE, SHUT_OUT = "refused a key", "refused a promise", "shut out at the door"
 # Refusals that leave a way on. PEER_NOT_CONNECTED is none of them: both are there.
 _REFUSALS: Final = frozenset({Status.INSUFFICIENT_KEY, Status.TIMEOUT, Status.QOS_NOT_MET})
 
@@ -58,11 +61,12 @@ class _Run:
     got: int = 0
     got_bytes: int = 0
     asked: int = 0
-    refused: Counter[str] = attrs.Factory(Counter)
+    refused: Counter[str] = attrs.Factory(
+        lambda: Counter(dict.fromkeys((NO_KEY, NO_PROMISE, SHUT_OUT), 0))
+    )
     health_s: list[float] = attrs.Factory(list)
     baseline: dict[str, int] = attrs.Factory(dict)
     peak: dict[str, int] = attrs.Factory(dict)
-    shut_out: int = 0
     checks: int = 0
     seconds: float = 0.0
     violations: list[str] = attrs.Factory(list)
@@ -102,8 +106,8 @@ def run(amount: float, seed: int, tell: Tell) -> PartReport:
             "virtual seconds of fair shares": SECONDS_OF_A_REPORT,
         },
         checks=tried.checks,
-        faults={"refusals": sum(tried.refused.values()), "shut out at the door": tried.shut_out},
-        faults_min=10,
+        faults=dict(tried.refused),
+        faults_min=int(amount * REFUSALS_PER_S),
         measured={
             **{f"{name}_rss_growth_mib": grown / MIB for name, grown in growth.items()},
             **{f"{name}_rss_mib": rss / MIB for name, rss in tried.peak.items()},
@@ -176,7 +180,7 @@ async def _asks(tried: _Run, stream: Stream, choice: random.Random) -> None:
                 tried.got += 1
                 tried.got_bytes += len(key)
         except (ClientError, AnswerLost) as error:
-            _refused(tried, error)
+            _refused(tried, NO_KEY, error)
             await trio.sleep(choice.uniform(0.0, 0.05))
 
 
@@ -189,15 +193,15 @@ async def _asks_too_much(tried: _Run, client: Client, sae: Mapping[str, str]) ->
             tried.check(False, "a stream of 4 Gbit/s was admitted")
         except ClientError as error:
             tried.check(isinstance(error, QoSNotMet | Unavailable), f"4 Gbit/s: {error!r}")
-            _refused(tried, error)
+            _refused(tried, NO_PROMISE, error)
         await trio.sleep(0.2)
 
 
-def _refused(tried: _Run, error: ClientError) -> None:
+def _refused(tried: _Run, kind: str, error: ClientError) -> None:
     """A refusal has a status of the standard, or says when to come again."""
     named = error.status in _REFUSALS or isinstance(error, Unavailable)
     tried.check(named, f"refused without a status: {error!r:.300}")
-    tried.refused[type(error).__name__] += 1
+    tried.refused[kind] += 1
 
 
 async def _watches(tried: _Run, network: RealNetwork, name: str) -> None:
@@ -240,7 +244,7 @@ async def _silent(tried: _Run, port: int) -> None:
             except trio.BrokenResourceError:
                 pass
         # The door closes at once; who is inside may be silent for the time of a handshake.
-        tried.shut_out += trio.current_time() - began < 2
+        tried.refused[SHUT_OUT] += trio.current_time() - began < 2
         await trio.sleep(1)
 
 

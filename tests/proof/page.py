@@ -2,7 +2,7 @@
 
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from io import StringIO
 
@@ -12,7 +12,7 @@ from rich.table import Table
 
 from kms.simulation.campaign import processors
 from tests.proof.report import PartReport
-from tests.proof.tiers import ROWS, Tier
+from tests.proof.tiers import ROWS, TABLES, Tier
 
 
 @attrs.frozen(kw_only=True)
@@ -49,6 +49,15 @@ def table(tier: Tier, done: Sequence[Done], seconds: float) -> str:
     console = Console(file=out, width=150)
     console.print(f"The proof, {tier.value} tier, {_where()}: {seconds / 60:.1f} min")
     console.print(rows)
+    for name, report in _reports(done):
+        if report.table:
+            head, *body = report.table
+            drawn = Table(*head, title=f"{name}: {TABLES[name]}", title_justify="left", box=None)
+            for row in body:
+                drawn.add_row(*row)
+            console.print(drawn)
+        for warning in report.warnings:
+            console.print(f"WARNING {name}: {warning}", highlight=False, soft_wrap=True)
     for each in done:
         for failure in each.failures:
             console.print(f"FAILED {each.name}: {failure}", highlight=False, soft_wrap=True)
@@ -81,21 +90,42 @@ def markdown(tier: Tier, done: Sequence[Done], seconds: float) -> str:
             )
     lines += ["", "## Measured", "", "| part | figure | value |", "|---|---|---|"]
     lines += [
-        f"| {each.name} | {name} | {_figure(value)} |"
-        for each in done
-        if each.report
-        for name, value in each.report.measured.items()
+        f"| {part} | {name} | {_figure(value)} |"
+        for part, report in _reports(done)
+        for name, value in report.measured.items()
     ]
+    for part, report in _reports(done):
+        if report.table:
+            head, *body = report.table
+            lines += [
+                "",
+                f"## {part}: {TABLES[part]}",
+                "",
+                *map(_row, (head, ["---:"] * len(head))),
+            ]
+            lines += map(_row, body)
     lines += ["", "## Faults", "", "| part | fault | times |", "|---|---|---|"]
     lines += [
-        f"| {each.name} | {kind} | {count:,} |"
-        for each in done
-        if each.report
-        for kind, count in each.report.faults.items()
+        f"| {part} | {kind} | {count:,} |"
+        for part, report in _reports(done)
+        for kind, count in report.faults.items()
     ]
+    warnings = [f"- {part}: {each}" for part, report in _reports(done) for each in report.warnings]
+    lines += ["", "## Warnings", "", *(warnings or ["None."])]
     failures = [f"- {each.name}: {failure}" for each in done for failure in each.failures]
     lines += ["", "## Failures", "", *(failures or ["None."])]
     return "\n".join(lines) + "\n"
+
+
+def _reports(done: Sequence[Done]) -> Iterator[tuple[str, PartReport]]:
+    """Of the parts that ended with one."""
+    for each in done:
+        if each.report:
+            yield each.name, each.report
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _names(invariants: Sequence[str]) -> str:

@@ -10,16 +10,17 @@ application got is counted at the opener's end, in each second of the count.
     got        what it got on the whole; in its worst and in its best second
 """
 
+import time
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
 
 import attrs
-from rich.console import Console
-from rich.table import Table
 
 from kms.domain import limits
 from kms.domain.status import QoS
-from tests.proof.fairness import BLOCK_BYTES, TIMEOUT_MS, Client, Market, Wish
+from tests.proof.fairness import BLOCK_BYTES, TIMEOUT_MS, Client, Market, Wish, jain
+from tests.proof.report import PartReport, Tell
 
 DEMAND: Final = 1.2
 """asked for as far as Max_bps allows it, in shares of the link's rate"""
@@ -97,21 +98,70 @@ def _got(client: Client, by_second: list[int]) -> Got:
     )
 
 
-def table(got: Iterable[Got]) -> Table:
-    """Promised against got, for a person."""
-    drawn = Table("priority", title="kbit/s at 120 % of the link's rate", title_justify="left")
-    for column in ("Min_bps", "Max_bps", "asked", "got", "worst s", "best s", "99 % within"):
-        drawn.add_column(column, justify="right")
-    for each in got:
-        figures = (each.wish.qos.min_bps, each.wish.qos.max_bps, each.wish.bps)
-        figures += (each.bps, each.worst_bps, each.best_bps)
-        drawn.add_row(
-            str(each.wish.qos.priority),
-            *(f"{figure / 1000:.1f}" for figure in figures),
-            f"{each.p99_ms:.0f} ms",
-        )
-    return drawn
+def run(amount: float, seed: int, tell: Tell) -> PartReport:
+    """So many seconds of virtual time, in which every stream had what it was promised."""
+    began = time.monotonic()
+    got, market = promised_and_got(int(amount), seed)
+    tell(f"{amount:g} virtual seconds")
+    broken = broken_promises(got, int(amount))
+    wrong = [words for client in market.clients for words in client.wrong[:5]]
+    again = f"; again: tests.proof.promised.run({amount:g}, {seed}, print)"
+    return PartReport(
+        part="promised",
+        invariants=("I8",),
+        seed=seed,
+        made={"virtual seconds": int(amount), "streams": len(got)},
+        checks=_CHECKS_PER_STREAM * len(got),
+        table=(HEAD, *map(row, got)),
+        violations=tuple(f"I8 {each}{again}" for each in (*broken, *wrong)),
+        seconds=time.monotonic() - began,
+    )
 
 
-if __name__ == "__main__":
-    Console(width=limits.KIB // 8).print(table(promised_and_got(60, 1)[0]))
+# An application asks at uneven times, by chunks, and this is how far a second's count can be off.
+RAGGED_BPS: Final = 12 * CHUNK_BYTES * 8
+JAIN_MIN: Final = 0.98
+_CHECKS_PER_STREAM: Final = 5
+
+
+def broken_promises(got: Iterable[Got], seconds: int) -> list[str]:
+    """Who got less than was promised, or more than was allowed; and whether the excess went by
+    priority: the first two classes lack nothing, the last lacks what is missing, evenly."""
+    broken = []
+    classes: dict[int, list[Got]] = defaultdict(list)
+    for number, each in enumerate(got):
+        qos = each.wish.qos
+        classes[qos.priority].append(each)
+        burst = qos.max_bps * limits.DELIVERY_BURST_MS / 1000 + CHUNK_BYTES * 8
+        wanted = min(each.wish.bps, qos.max_bps or each.wish.bps)
+        verdicts = {
+            "Min_bps on the whole": each.bps >= 0.98 * each.due_bps,
+            "Min_bps in its worst second": each.worst_bps >= each.due_bps - RAGGED_BPS,
+            "Max_bps in its best second": not qos.max_bps or each.best_bps <= qos.max_bps + burst,
+            "Max_bps on the whole": not qos.max_bps or each.bps <= qos.max_bps + burst / seconds,
+            "what it asked for before its class": not qos.priority or each.bps >= 0.95 * wanted,
+        }
+        assert len(verdicts) == _CHECKS_PER_STREAM, "each is counted"
+        broken += [
+            f"stream {number} of priority {qos.priority} misses {what}: {each}"
+            for what, holds in verdicts.items()
+            if not holds
+        ]
+    excess = [int(each.bps - each.wish.qos.min_bps) for each in classes[0] if each.wish.qos.min_bps]
+    if jain(excess) < JAIN_MIN:
+        broken.append(f"the last class shares the rest unevenly: {excess}")
+    return broken
+
+
+HEAD: Final = ("priority", "Min_bps", "Max_bps", "asked", "got", "worst s", "best s", "99 % within")
+
+
+def row(each: Got) -> tuple[str, ...]:
+    """One stream's line of the table, under ``HEAD``."""
+    figures = (each.wish.qos.min_bps, each.wish.qos.max_bps, each.wish.bps)
+    figures += (each.bps, each.worst_bps, each.best_bps)
+    return (
+        str(each.wish.qos.priority),
+        *(f"{figure / 1000:.1f}" for figure in figures),
+        f"{each.p99_ms:.0f} ms",
+    )

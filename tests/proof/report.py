@@ -32,6 +32,10 @@ class PartReport:
     """each kind must have fired so often"""
     measured: Mapping[str, float] = attrs.field(factory=dict)
     """figures that are no counts, unit in the name: ``{"lost_per_kill": 0.3}``"""
+    table: tuple[tuple[str, ...], ...] = ()
+    """figures that belong side by side, for a person; the first row says what they are"""
+    warnings: tuple[str, ...] = ()
+    """what whoever reads the report should know, and what fails nothing"""
     violations: tuple[str, ...] = ()
     """empty when all held"""
     seconds: float

@@ -31,13 +31,15 @@ class Torn:
 
 
 def tears(scene: Scene, chance: random.Random, count: int) -> Iterator[Torn]:
-    """``count`` torn stores of the scene: each step that wrote something in its turn."""
+    """``count`` torn stores of the scene: each step that wrote something in its turn, and of each
+    file every way in its turn."""
     steps = [
         (earlier, later, name, *changed(earlier.images[name], later.images[name]))
         for earlier, later in zip(scene.shots, scene.shots[1:], strict=False)
         for name in FILES
         if earlier.images[name] != later.images[name]
     ]
+    hands: dict[str, list[Way]] = {}
     for made in range(count if steps else 0):
         earlier, later, name, low, high = steps[made % len(steps)]
         images = dict(earlier.images)
@@ -53,9 +55,11 @@ def tears(scene: Scene, chance: random.Random, count: int) -> Iterator[Torn]:
             else:
                 old, low = new[:_WAL_HEADER] + old[_WAL_HEADER:], _WAL_HEADER
         at = chance.choice(_places(name, low, high, chance))
-        way = chance.choice(WAYS)
+        if not hands.get(name):
+            hands[name] = chance.sample(WAYS, len(WAYS))
+        way = hands[name].pop()
         images[name] = _only_written(name, old, new, way(old, new, at, (low, high), chance))
-        kind = f"{name} {way.__name__.strip('_').replace('_', ' ')}"
+        kind = _kind(name, way)
         yield Torn(name, kind, images, earlier, later, f"{kind} at {at} of {low} to {high}")
 
 
@@ -159,3 +163,10 @@ def _only_written(name: str, old: bytes, new: bytes, torn: bytes) -> bytes:
 
 
 WAYS: Final[tuple[Way, ...]] = (_cut, _late, _ended, _garbled, _garbled_sector, _mixed)
+
+
+def _kind(name: str, way: Way) -> str:
+    return f"{name} {way.__name__.strip('_').replace('_', ' ')}"
+
+
+KINDS: Final = tuple(_kind(name, way) for name in FILES for way in WAYS)

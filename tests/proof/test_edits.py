@@ -20,6 +20,7 @@ def test_every_edit_of_a_journal_is_found() -> None:
 
     assert report.failures(132) == []
     assert report.made["journal edits"] == 132
+    assert report.faults_min == 8
     assert 0 < report.measured["found only by a head kept elsewhere"] < 44
 
 
@@ -58,3 +59,11 @@ def test_a_verifier_that_ignores_heads_kept_elsewhere_is_found_out(
     report = edits.run(132, seed=1, tell=quiet)
 
     assert any("even with a head kept elsewhere" in each for each in report.violations)
+
+
+@pytest.mark.slow
+def test_a_way_of_editing_that_is_not_tried_fails_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(edits.WAYS, "chained anew")
+    found = edits.run(132, seed=1, tell=quiet).failures(132)
+
+    assert found == ["fault chained anew fired 0 times of at least 8: it was not tried"]

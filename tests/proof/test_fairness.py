@@ -8,7 +8,7 @@ import pytest
 
 from kms.domain.stream import Stream
 from kms.domain.supply import Supply
-from tests.proof.fairness import DEMAND, RATE_BPS, jain, shares
+from tests.proof.fairness import BUSY, DEMAND, RATE_BPS, busy_waits_ms, jain, shares
 
 SEED = 1
 SECONDS = 10
@@ -28,6 +28,14 @@ def test_ten_times_the_demand_is_shared_evenly_and_the_first_class_hardly_waits(
     assert crowd.p99_ms[FIRST] <= 2 * alone.p99_ms[FIRST]
     assert crowd.refused[FIRST] == 0
     assert crowd.bps[FIRST] > 0.8 * DEMAND[FIRST] * RATE_BPS
+
+
+def test_a_first_class_that_has_to_wait_alone_waits_at_most_twice_as_long_in_the_crowd() -> None:
+    alone = busy_waits_ms({FIRST: BUSY[FIRST]}, SECONDS, SEED)
+    crowd = busy_waits_ms(BUSY, SECONDS, SEED)
+
+    assert alone > 100
+    assert crowd <= 2 * alone
 
 
 def test_a_class_that_takes_everything_shares_it_evenly_and_a_promise_is_kept() -> None:
@@ -55,6 +63,8 @@ def test_a_pacer_that_puts_the_first_class_last_is_found(monkeypatch: pytest.Mon
     crowd = shares(DEMAND, SECONDS, SEED)
 
     assert crowd.p99_ms[FIRST] > 2 * shares({FIRST: DEMAND[FIRST]}, SECONDS, SEED).p99_ms[FIRST]
+    alone = busy_waits_ms({FIRST: BUSY[FIRST]}, SECONDS, SEED)
+    assert busy_waits_ms(BUSY, SECONDS, SEED) > 2 * alone
 
 
 def test_a_pacer_with_a_favourite_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

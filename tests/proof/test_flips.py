@@ -8,6 +8,7 @@ from kms.domain import frame
 from kms.domain.frame import HEADER_BYTES
 from kms.domain.link import Link
 from kms.domain.otp import Buffer, one_time_tag
+from tests.proof import flips
 from tests.proof.flips import run
 
 Patch = pytest.MonkeyPatch
@@ -25,6 +26,14 @@ def test_no_altered_frame_is_taken_and_every_frame_as_sent_is() -> None:
     assert [] == report.failures(AMOUNT)
     assert report.made["frames as sent"] > 3
     assert report.made["whole nodes compared"] == 1
+
+
+@pytest.mark.slow
+def test_a_kind_of_alteration_that_is_not_tried_fails_the_run(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(flips, "SPLICED", flips.CUT)
+    found = run(AMOUNT, 1, quiet).failures(AMOUNT)
+
+    assert found == ["fault spliced fired 0 times of at least 30: it was not tried"]
 
 
 @pytest.mark.slow

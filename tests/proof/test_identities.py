@@ -1,19 +1,26 @@
 """What the identity cases must find."""
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from kms.adapters import tls
 from kms.adapters.edge import PEER_DER
-from kms.adapters.etsi004_http import app
+from kms.adapters.etsi004_http import app, hot
+from kms.adapters.etsi004_tls import answering as frames
+from kms.adapters.etsi014_http import desk
 from kms.adapters.identity import sae_of
+from kms.domain.deckeys import Claiming
+from kms.domain.events import Asked
 from kms.domain.getkey import Reading
+from kms.domain.keyids import grouped
+from kms.domain.keyrequests import DecKeys
 from kms.domain.policy import Rule
-from tests.proof import identities
+from kms.domain.stream import Stream
+from tests.proof import entitled, identities
 
-CASES = 150
+CASES = 250
 
 pytestmark = pytest.mark.slow
 
@@ -23,6 +30,7 @@ def test_nobody_gets_a_key_that_is_not_his() -> None:
 
     assert report.failures(CASES) == []
     assert report.made["keys delivered"] > 10
+    assert report.made["answers on the fast way"] > 10
 
 
 def _everybody_reads(patch: pytest.MonkeyPatch) -> None:
@@ -31,6 +39,31 @@ def _everybody_reads(patch: pytest.MonkeyPatch) -> None:
 
 def _nobody_is_revoked(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(app, "caller_of", lambda state, *_: sae_of(state[PEER_DER]))
+
+
+def _nobody_is_revoked_in_frames(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(frames, "caller_with", lambda der, *_: sae_of(der))
+
+
+def _nobody_is_revoked_for_keys_with_ids(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(desk, "caller_of", lambda state, *_: sae_of(state[PEER_DER]))
+
+
+def _nobody_is_revoked_on_the_fast_way(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(hot, "caller_of", lambda state, *_: sae_of(state[PEER_DER]))
+
+
+def _a_key_id_is_enough(patch: pytest.MonkeyPatch) -> None:
+    """Planted: who knows the ID of a key at the slave's node has the key."""
+
+    def anybodys(
+        self: Claiming, event: Asked, request: DecKeys
+    ) -> Iterator[tuple[Stream | None, bytes]]:
+        for prefix, ids in grouped(request.key_ids):
+            ksid = self._register.pairs.named(prefix)
+            yield self._register.streams.get(ksid) if ksid else None, ids
+
+    patch.setattr(Claiming, "_entitled", anybodys)
 
 
 def _everybody_may_share(patch: pytest.MonkeyPatch) -> None:
@@ -51,8 +84,12 @@ def _no_certificate_is_needed(patch: pytest.MonkeyPatch) -> None:
     ("plant", "words"),
     [
         (_everybody_reads, "a key was answered"),
-        (_nobody_is_revoked, "not 403"),
-        (_everybody_may_share, "not 403"),
+        (_nobody_is_revoked, f"{entitled.SLOW_004}: get_key"),
+        (_nobody_is_revoked_on_the_fast_way, f"{entitled.FAST_004}: get_key"),
+        (_nobody_is_revoked_in_frames, f"{entitled.FRAMES_004}: get_key"),
+        (_nobody_is_revoked_for_keys_with_ids, f"{entitled.FAST_014}: enc_keys"),
+        (_a_key_id_is_enough, "not forbidden"),
+        (_everybody_may_share, "not forbidden"),
         (_no_certificate_is_needed, "none at"),
     ],
 )

@@ -24,6 +24,17 @@ def test_whichever_end_is_old_nothing_is_used_twice() -> None:
 
 
 @pytest.mark.slow
+def test_a_kind_that_is_not_tried_fails_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(restores.Life, "_draw", lambda life: life.restore)
+    found = restores.run(12, seed=1, tell=quiet).failures(12)
+
+    assert found == [
+        f"fault {kind} fired 0 times of at least 1: it was not tried"
+        for kind in (restores.BOTH, restores.LEADER)
+    ]
+
+
+@pytest.mark.slow
 def test_a_node_that_goes_on_where_its_old_store_stands_is_found_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from kms.adapters.store_sqlite import engine, slots, unit
 from kms.domain.errors import StoreFault
-from tests.proof import torn
+from tests.proof import tears, torn
+from tests.proof.scenes import FILES
 from tests.proof.tears import changed
 
 
@@ -91,6 +92,17 @@ def test_a_store_that_gives_out_what_does_not_verify_is_found_out(
     report = torn.run(2_000, seed=1, tell=quiet)
 
     assert report.violations[0].startswith("I2 ")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few")
+def test_a_kind_of_tear_that_is_not_made_fails_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tears, "WAYS", [way for way in tears.WAYS if "mixed" not in way.__name__])
+    monkeypatch.setattr(torn, "STORES_PER_FAULT", 100)
+    found = torn.run(100, seed=3, tell=quiet).failures(100)
+
+    for name in FILES:
+        assert any(f"fault {name} mixed fired 0 times of at least 1" in each for each in found)
 
 
 def test_the_changed_bytes_are_those_from_the_first_to_the_last_that_differ() -> None:

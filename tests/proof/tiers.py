@@ -48,6 +48,7 @@ ROWS: Final = {
     "edits": Row(unit="journal edits", commit=200, night=10_000, release=100_000),
     "openings": Row(unit="hostile openings", commit=1_220, night=10_000, release=100_000),
     "overload": Row(unit="seconds of overload", commit=60, night=600, release=3_600),
+    "promised": Row(unit="virtual seconds", commit=60, night=600, release=3_600),
     "fuzz": Row(unit="seconds per target", commit=20, night=540, release=86_400),
 }
 
@@ -66,7 +67,11 @@ LONGEST_S: Final = {
     "flips": 300,
     "edits": 300,
     "wired": 300,
+    "promised": 300,
 }
+
+TABLES: Final = {"promised": "kbit/s at 120 % of the link's rate"}
+"""what a part's table shows"""
 
 
 def part(name: str) -> Part:

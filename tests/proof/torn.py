@@ -42,7 +42,7 @@ from tests.proof.reopening import Reopening, laid_out
 from tests.proof.report import PartReport, Tell
 from tests.proof.restores import caught, mistakes
 from tests.proof.scenes import FILES, Camera, Scene, State, bytes_of, units_of
-from tests.proof.tears import SECTOR, Torn, tears, whole_tail
+from tests.proof.tears import KINDS, SECTOR, Torn, tears, whole_tail
 from tests.proof.verdicts import contents, verdict
 from tests.world import Site
 
@@ -53,8 +53,11 @@ WHOLE_TAIL_EVERY: Final = 20_000
 WHOLE_TAIL_BYTES_MAX: Final = 4 * 4120
 ROTTEN_PER_SCENE: Final = 10
 NOTICED: Final = ("refused", "some units lost", "nothing lost", "an old store")
-# Of the scenes, those in which pages of the database itself are written, and torn.
-MOVED_SHARE: Final = 0.3
+ROTS: Final = ("flipped bit", "noise", "zeros", "cut")
+# Of so many scenes one in which pages of the database itself are written, and torn.
+MOVED_EVERY: Final = 3
+# Each kind of tear and of rot is tried at least once in so many torn stores.
+STORES_PER_FAULT: Final = 250
 # Of the torn stores, those that are opened with nothing taken as known, and those opened twice.
 WHOLE_SHARE: Final = 0.05
 AGAIN_SHARE: Final = 0.05
@@ -104,6 +107,7 @@ def run(amount: float, seed: int, tell: Tell) -> PartReport:
         },
         checks=total.checks,
         faults=dict(sorted(total.kinds.items())),
+        faults_min=int(amount // STORES_PER_FAULT),
         measured={f"rot: {kind}": number for kind, number in sorted(total.rot.items())},
         violations=tuple(violations),
         seconds=time.monotonic() - began,
@@ -122,7 +126,9 @@ class Tally:
     tail_cuts: int = 0
     scenes: int = 0
     checks: int = 0
-    kinds: Counter[str] = attrs.Factory(Counter)
+    kinds: Counter[str] = attrs.Factory(
+        lambda: Counter(dict.fromkeys((*KINDS, *map(_rot_kind, (*ROTS, *FILES))), 0))
+    )
     rot: Counter[str] = attrs.Factory(Counter)
 
 
@@ -174,7 +180,7 @@ class Tearing:
         self._armed = False
         self._before = State.of(site.files.engine)
         self._effects = effects
-        if self.chance.random() < MOVED_SHARE:
+        if self.total.scenes % MOVED_EVERY == 0:
             # At the end of this commit SQLite moves the log's pages into the database.
             site.files.engine._ledger._database.execute("PRAGMA wal_autocheckpoint = 1")
         camera_of(site).begin()
@@ -281,13 +287,17 @@ class Tearing:
     def _rot(self, scene: Scene, store: Path) -> None:
         """Acknowledged bytes are altered: noticed, or lost, and never other bytes."""
         for _ in range(ROTTEN_PER_SCENE):
-            images = self.chance.choice((scene.shots[-1].images, scene.closed))
             name = self.chance.choice(FILES)
+            both = self.chance.sample((scene.shots[-1].images, scene.closed), 2)
+            # A store that was closed has an empty log.
+            images = next(each for each in both if each[name])
             data = bytearray(images[name])
             at = self._used(name, data)
             if at is None:
                 continue
-            what = self.chance.choice(("flipped bit", "noise", "zeros", "cut"))
+            what = self.chance.choice(ROTS)
+            self.total.kinds[_rot_kind(what)] += 1
+            self.total.kinds[_rot_kind(name)] += 1
             if what == "flipped bit":
                 data[at] ^= 1 << self.chance.randrange(8)
             elif what == "cut":
@@ -304,9 +314,7 @@ class Tearing:
             assert outcome in NOTICED, f"{outcome} ({name}, {what} at {at})"
 
     def _used(self, name: str, data: bytearray) -> int | None:
-        """A place that means something."""
-        if not data:
-            return None
+        """A place that means something, if one is soon found."""
         for _ in range(100):
             at = self.chance.randrange(len(data))
             if name != "slots" or any(
@@ -346,6 +354,10 @@ class Tearing:
         if hash(records) in self.traffic.world.files[scene.node].files.states:
             return "an old store"
         return "I2 an altered record is believed"
+
+
+def _rot_kind(what: str) -> str:
+    return f"rot: {what}"
 
 
 def camera_of(site: Site) -> Camera:
