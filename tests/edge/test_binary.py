@@ -195,11 +195,13 @@ class Thinking(MemoryNorthbound):
         return await super().get_key(caller, request)
 
 
-async def test_a_client_that_hangs_up_ends_its_wait_and_nothing_else() -> None:
+@pytest.mark.parametrize("requests", [1, 2, 3])
+async def test_a_client_that_hangs_up_ends_its_wait_and_nothing_else(requests: int) -> None:
+    """However many it had sent at once: the next one must not keep its end from being seen."""
     counter = Thinking(30)
     async with running_binary(counter, authority=AUTHORITY) as edge:
         async with edge.connect() as stream:
-            await stream.send_all(PROBE)
+            await stream.send_all(PROBE * requests)
             await until(lambda: counter.thinking == 1)
         await until(lambda: counter.thinking == 0)
         assert edge.server.statistics().contained == 0

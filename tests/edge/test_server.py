@@ -179,11 +179,13 @@ async def test_a_client_that_does_not_read_is_cut_after_the_send_deadline() -> N
         assert edge.server.statistics().contained == 0
 
 
-async def test_a_client_that_hangs_up_cancels_its_handler() -> None:
+@pytest.mark.parametrize("requests", [1, 2, 3])
+async def test_a_client_that_hangs_up_cancels_its_handler(requests: int) -> None:
+    """However many it had sent at once: the next one must not keep its end from being seen."""
     app = small_app()
     async with running(app, authority=AUTHORITY) as edge:
         async with edge.connect() as stream:
-            await stream.send_all(THINK)
+            await stream.send_all(THINK * requests)
             await until(lambda: app.thinking == 1)
         await until(lambda: app.thinking == 0, seconds=0.8)
         assert await edge.answers()

@@ -74,6 +74,7 @@ class Connection:
         self._due = self._send_until = inf
         self._idle = True
         self._answering = False
+        """nobody reads what the client sends: an answer is awaited"""
         self._early = False
         self._told_to_retire = False
         self._ended = False
@@ -110,8 +111,8 @@ class Connection:
         self._reading.cancel()
 
     def watch(self, now: float) -> None:
-        """Called many times a second: what takes too long is over, and so is a hot request whose
-        client hung up (hypercorn's are noticed by the reader)."""
+        """Called many times a second: what takes too long is over, and so is a request whose client
+        hung up while nobody read."""
         if now >= self._due or (self._answering and self._accepted.hung_up()):
             self.end()
 
@@ -170,7 +171,10 @@ class Connection:
                         if len(data) == head.whole_bytes:
                             await self._answer(head, data)
                             continue
+                # While a request is under way, hypercorn makes the bytes of the next one wait.
+                self._answering = True
                 await self._http.handle(RawData(data))
+                self._answering = False
                 if not data:
                     return
 

@@ -38,6 +38,8 @@ from kms.domain.errors import KMSError
 from kms.domain.secret import zero
 
 _VERSIONS: Final = frozenset({VERSION, VERSION_B})
+# How late it is seen that a client hung up whose next request waits.
+_LOOK_S: Final = 0.05
 
 
 @attrs.frozen
@@ -117,10 +119,21 @@ class Conversation:
             self._in_frame = False
             self._open += 1
             self._reading.deadline = inf
-            await hand_over.send(_Said(request, self._reader.version))
+            if not await self._handed(hand_over, _Said(request, self._reader.version)):
+                return
             if request is None:
                 # No known frame border: what comes now means nothing. ERROR ends the reading.
                 await trio.sleep_forever()
+
+    async def _handed(self, hand_over: trio.MemorySendChannel[_Said], said: _Said) -> bool:
+        """The request is the answerer's, who may have another one under way; False: the client hung
+        up first, and waits for neither."""
+        while True:
+            with trio.move_on_after(_LOOK_S):
+                await hand_over.send(said)
+                return True
+            if self._accepted.hung_up():
+                return False
 
     async def _read(self) -> Request | None:
         """The next request; None at the end. Raises ``MessageFault``."""
