@@ -244,6 +244,21 @@ def test_a_mimetype_of_any_length_is_read_in_both_dialects(length: int) -> None:
         assert length == 255 or dialect is read.dialect
 
 
+@pytest.mark.parametrize("mimetype", ["", "application/json"])
+def test_what_follows_the_end_of_a_mimetype_of_256_octets_is_not_looked_at(mimetype: str) -> None:
+    """A program in C fills as much of its char[256] as it needs."""
+    qos = QoS(key_chunk_size=32, metadata_mimetype=mimetype)
+    asked = OpenConnectRequest(
+        source="a:b", destination="c:d", qos=qos, ksid=None, dialect=Dialect.B
+    )
+    frame = bytearray(encode(asked))
+    rest = 256 - len(mimetype) - 1
+    frame[-16 - rest : -16] = b"x" * rest
+    [read] = reader().feed(bytes(frame))
+
+    assert asked == read
+
+
 @pytest.mark.parametrize(
     ("metadata", "expected"),
     [

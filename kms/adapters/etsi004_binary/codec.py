@@ -202,8 +202,9 @@ class _Payload:
         begin = self._at
         # With the blanks that its parameters may have: "application/json; charset=utf-8".
         mimetype = self.text(MIMETYPE_BYTES_MAX, "mimetype", lowest=0x20)
-        if fixed and any(self.raw(begin + _MIMETYPE_FIELD_BYTES - self._at)):
-            raise MessageFault("garbage", "the mimetype is followed by more than padding")
+        if fixed:
+            # A string in char[256] (table 2): behind its zero is whatever the caller's memory had.
+            self.raw(begin + _MIMETYPE_FIELD_BYTES - self._at)
         qos = QoS(
             key_chunk_size=chunk,
             max_bps=max_bps,

@@ -6,6 +6,8 @@ alone. Else a fingerprint is, by which two ends can see that they hold the same 
 
 import base64
 import hashlib
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -74,10 +76,12 @@ def get(
         fetched = _with_ids(where, key_id, size, count)
     with ExitStack() as stack:
         file = stack.enter_context(new_file(output, force=force)) if output else None
-        ends = _show(fetched, file, reveal, as_json=json)
-    if ends is not None:
-        # What did come is shown or in its file: it cannot be had again.
+        ends = show(fetched, file, reveal, as_json=json)
+    # What did come is shown or in its file: it cannot be had again.
+    if isinstance(ends, ClientError):
         raise failed(ends, about=f"not all of {count} keys")
+    if ends is not None:
+        raise ends
 
 
 def _only_streams(where: At, ksid: str | None, key_id: tuple[str, ...], size: int | None) -> None:
@@ -140,12 +144,13 @@ def _each(keys: Keys) -> Iterator[Fetched]:
         yield Fetched(name={"key_id": str(key.key_id)}, bits=key.bits)
 
 
-def _show(
+def show(
     fetched: Iterator[Fetched], file: BinaryIO | None, reveal: Reveal | None, *, as_json: bool
-) -> ClientError | None:
-    """Every key is shown as was asked; what went wrong after the first, if anything."""
+) -> ClientError | LocalFault | KeyboardInterrupt | None:
+    """Every key is shown as was asked; what ended it after the first, if anything: the keys before
+    are spent, so they are shown, and their file stays."""
     listed: list[dict[str, object]] = []
-    ends: ClientError | None = None
+    ends: ClientError | LocalFault | KeyboardInterrupt | None = None
     shown = 0
     try:
         for key in fetched:
@@ -156,14 +161,38 @@ def _show(
             finally:
                 zero(key.bits)
             shown += 1
-            listed.append(fields) if as_json else print(_sentence(fields), flush=True)
+            listed.append(fields)
+            if not as_json and not _told(_sentence(fields)):
+                ends = _unread(shown)
+                break
     except ClientError as error:
         if not shown:
             raise failed(error) from error
         ends = error
-    if as_json:
-        print(msgspec.json.encode({"keys": listed}).decode(), flush=True)
+    except KeyboardInterrupt as stopped:
+        if not shown:
+            raise
+        ends = stopped
+    if as_json and not _told(msgspec.json.encode({"keys": listed}).decode()):
+        ends = ends or _unread(shown)
     return ends
+
+
+def _told(line: str) -> bool:
+    """Whether somebody may read it. If not, the interpreter says nothing of it at its end."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
+
+
+def _unread(shown: int) -> LocalFault:
+    return LocalFault(
+        f"nobody reads the standard output any more, after {shown} keys",
+        hint="with --output they are in their file",
+    )
 
 
 def _fields(key: Fetched, reveal: Reveal | None) -> dict[str, object]:

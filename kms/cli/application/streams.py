@@ -27,6 +27,9 @@ def open(
     max_bps: Annotated[
         int, Parameter(help="bit/s that it takes at most; 0: the node's choice")
     ] = 0,
+    jitter: Annotated[
+        int, Parameter(help="bit/s that the rate may differ by; 0: the node's choice")
+    ] = 0,
     priority: Annotated[int, Parameter(help="0: the node's choice")] = 0,
     timeout: Annotated[int, Parameter(help="ms that a request may wait; 0: the node's choice")] = 0,
     ttl: Annotated[int, Parameter(help="seconds without use; 0: the node's choice")] = 0,
@@ -36,13 +39,22 @@ def open(
     """Open a key stream; its KSID is on stdout. With --ksid, join that one."""
     where = streaming(at(place, wants="004"))
     name = parsed(ksid) if ksid is not None else None
-    for option, value in (("--chunk", chunk), ("--min-bps", min_bps), ("--max-bps", max_bps)):
+    for option, value in (
+        ("--chunk", chunk),
+        ("--min-bps", min_bps),
+        ("--max-bps", max_bps),
+        ("--jitter", jitter),
+        ("--priority", priority),
+        ("--timeout", timeout),
+        ("--ttl", ttl),
+    ):
         if not 0 <= value < 2**32:
             raise LocalFault(f"{option} {value} cannot be asked for", hint="give 0 to 2**32 - 1")
     qos = QoS(
         key_chunk_size=chunk,
         max_bps=max_bps,
         min_bps=min_bps,
+        jitter=jitter,
         priority=priority,
         timeout=timeout,
         ttl=ttl,

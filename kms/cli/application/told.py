@@ -108,7 +108,8 @@ def failed(error: ClientError, *, about: str = "") -> Failed:
         qos = error.qos
         words += (
             f" (would be admitted: --chunk {qos.key_chunk_size} --min-bps {qos.min_bps}"
-            f" --max-bps {qos.max_bps})"
+            f" --max-bps {qos.max_bps} --jitter {qos.jitter} --timeout {qos.timeout}"
+            f" --ttl {qos.ttl})"
         )
     exit_status, hint = next((each[1], each[2]) for each in _NEXT if isinstance(error, each[0]))
     return Failed(f"{about}: {words}" if about else words, hint=hint, exit_status=exit_status)
