@@ -53,6 +53,8 @@ class Held:
     """None: to be computed from the store after a restart"""
     since_ms: int
     """monotonic"""
+    digest: bytes = b""
+    """of the bits (``sanity``); empty: to be computed with the hash"""
 
 
 @attrs.frozen(kw_only=True)
@@ -88,9 +90,13 @@ class Agreement:
         self.held[held.record.block_id] = held
         self.held_bytes += held.record.length
 
-    def store(self, event: BlockArrived, key: Secret, out: Outbox) -> str:
+    def knows(self, block_id: BlockId) -> bool:
+        """Whether a block with this id is held or agreed."""
+        return block_id in self.held or self.log.knows(block_id)
+
+    def store(self, event: BlockArrived, digest: bytes, key: Secret, out: Outbox) -> str:
         """The block is held (in the batch's writes), or why it is refused."""
-        if event.block_id in self.held or self.log.knows(event.block_id):
+        if self.knows(event.block_id):
             self.duplicates += 1
             return "duplicate"
         if len(self.held) >= limits.HELD_BLOCKS_MAX:
@@ -114,7 +120,7 @@ class Agreement:
             )
         )
         out.save(record)
-        held = Held(record=record, hash=None, since_ms=out.now.mono_ms)
+        held = Held(record=record, hash=None, since_ms=out.now.mono_ms, digest=digest)
         self.hold(held)
         self.hashed(held, universal_hash(key, event.block_id.bytes, event.bits.expose()), out)
         return ""
@@ -214,8 +220,7 @@ class Agreement:
             if held is None:
                 missing.append(entry.seq)
             else:
-                self.mismatches_in_a_row = 0
-                self._unhold(held)
+                self._agreed(held)
             self.log.append(entry, held.record if held else None, out)
         self._send(Appended(self._memory.log_count, missing))
 
@@ -290,8 +295,7 @@ class Agreement:
             self._send(Differ([held.record.block_id.bytes]))
             self._differs(held, out)
             return
-        self.mismatches_in_a_row = 0
-        self._unhold(held)
+        self._agreed(held)
         direction = self._thirstier()
         entry = LogEntry(
             seq=self._memory.log_count,
@@ -302,6 +306,13 @@ class Agreement:
         )
         self.log.append(entry, held.record, out)
         self._to_append.append(entry)
+
+    def _agreed(self, held: Held) -> None:
+        """Both ends hold the block: it is appended in this very batch."""
+        assert held.digest, "digested with the hash"
+        self.mismatches_in_a_row = 0
+        self._memory.agreed(held.digest)
+        self._unhold(held)
 
     def _thirstier(self) -> Direction:
         """The pad that runs lower against its use."""

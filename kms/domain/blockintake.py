@@ -15,7 +15,10 @@ from kms.domain.linkmemory import LinkMemory
 from kms.domain.otp import universal_hash
 from kms.domain.outbox import Outbox
 from kms.domain.records import BlockRecord, LinkState
+from kms.domain.sanity import BlocksSeen, repeats_within
 from kms.domain.secret import Secret
+
+REPEATED = "bits that cannot be key"
 
 
 class BlockIntake:
@@ -23,6 +26,7 @@ class BlockIntake:
 
     def __init__(self, memory: LinkMemory, agreement: Agreement, guard: LinkGuard) -> None:
         self._memory, self._agreement, self._guard = memory, agreement, guard
+        self._seen = BlocksSeen(memory)
         self._key: Secret | None = None
         self._to_hash: deque[Held] = deque()
         self.refused = 0
@@ -84,7 +88,12 @@ class BlockIntake:
         refused = self._judge(event, out)
         if not refused:
             assert self._key is not None, "judged"
-            refused = self._agreement.store(event, self._key, out)
+            digest = self._seen.digest(event.bits.expose())
+            refused = self._stuck(event, digest, out) or self._agreement.store(
+                event, digest, self._key, out
+            )
+            if not refused:
+                self._seen.came(digest, event.block_id)
         if refused:
             self.refused += 1
             event.bits.wipe()
@@ -97,9 +106,21 @@ class BlockIntake:
         if event.qber is not None and event.qber > self._memory.settings.qber_max:
             self._guard.alarm("qber", f"QBER {event.qber:.3f} of a block is over the limit", out)
             return "QBER over the limit"
+        if repeats_within(event.bits.expose()):
+            self._guard.alarm("repeated-bits", "a block is one pattern over and over", out)
+            return REPEATED
         if self._key is None or self._memory.state is not LinkState.OPEN:
             return f"the link is {self._memory.state.value}"
         return ""
+
+    def _stuck(self, event: BlockArrived, digest: bytes, out: Outbox) -> str:
+        """Why the block cannot be key beside those that came before it."""
+        if self._agreement.knows(event.block_id):
+            return ""  # The same block once more: a duplicate.
+        if not self._seen.came_before(digest, event.block_id):
+            return ""
+        self._guard.alarm("repeated-bits", "the bits of a block are those of an earlier one", out)
+        return REPEATED
 
     # ---- after a start ------------------------------------------------------------------
 
@@ -129,6 +150,8 @@ class BlockIntake:
             self._agreement.drop(held, "unreadable after a restart", out)
         else:
             assert self._key is not None, "blocks are read after the key"
+            held.digest = self._seen.digest(event.bits.expose())
+            self._seen.came(held.digest, block_id)
             hash_ = universal_hash(self._key, block_id.bytes, event.bits.expose())
             self._agreement.hashed(held, hash_, out)
         if event.bits is not None:

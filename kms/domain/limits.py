@@ -37,6 +37,14 @@ WINDOW_SHARE: Final = 16
 WINDOW_BYTES_MAX: Final = 8 * MIB
 # A block at one end only is destroyed after this long: devices and nodes may be down meanwhile.
 BLOCK_EXPIRY_MS: Final = 60 * 60 * 1000
+# A stuck device repeats a byte, a word, or a line of its memory.
+REPEATED_PATTERN_BYTES: Final = 16
+# Of a block's bits so much is remembered, to notice when they come again: by chance once in 2**64
+# blocks, which costs one; and of the bits an unbounded mind learns no more than these.
+BITS_DIGEST_BYTES: Final = 8
+# A stuck device gives the block before, or what a buffer of some blocks holds. So many are in the
+# link's record, which is written with each agreed block; in memory there are as many.
+BLOCKS_COMPARED: Final = 16
 # Different blocks under one id: from this many in a row on, the link is under alarm.
 MISMATCHES_MAX: Final = 3
 # Good blocks in a row after which a QBER or mismatch alarm ends by itself.

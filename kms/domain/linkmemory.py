@@ -2,6 +2,7 @@
 
 import attrs
 
+from kms.domain import limits
 from kms.domain.direction import Direction, written_by
 from kms.domain.names import LinkId, MaterialId, NodeId, SecretId, leader_of
 from kms.domain.outbox import Outbox
@@ -36,6 +37,7 @@ class LinkMemory:
         self.reason = ""
         self.log_count = 0
         self.log_hash = b""
+        self.bits_agreed: tuple[bytes, ...] = ()
         self.restored: Way | None = None
         self.standing = ""
         """why the whole node stands; empty when it does not. Not in the record"""
@@ -60,6 +62,12 @@ class LinkMemory:
         self.hash_key, self.alarm, self.reason = record.hash_key, record.alarm, record.reason
         self.log_count, self.log_hash = record.log_count, record.log_hash
         self.restored = record.restored
+        size, digests = limits.BITS_DIGEST_BYTES, record.bits_agreed
+        self.bits_agreed = tuple(digests[at : at + size] for at in range(0, len(digests), size))
+
+    def agreed(self, digest: bytes) -> None:
+        """The block with this digest is to be pad. For the caller to save."""
+        self.bits_agreed = (*self.bits_agreed, digest)[-limits.BLOCKS_COMPARED :]
 
     def save(self, out: Outbox) -> None:
         out.save(
@@ -73,6 +81,7 @@ class LinkMemory:
                 log_hash=self.log_hash,
                 alarm=self.alarm,
                 reason=self.reason,
+                bits_agreed=b"".join(self.bits_agreed),
                 restored=self.restored,
             )
         )

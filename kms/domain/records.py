@@ -76,6 +76,9 @@ class LinkRecord:
     alarm: str = ""
     """why no key of this link is served (I13); empty when it may be"""
     reason: str = ""
+    bits_agreed: bytes = b""
+    """digests of the last agreed blocks' bits, one after the other, newest last: none of them is
+    agreed on again"""
     restored: Way | None = None
     """how this end went on after its store was put back to an old copy, until it has met its
     neighbour again; then None"""

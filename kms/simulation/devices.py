@@ -42,6 +42,8 @@ NEXT_BLOCK_MOODS = (
     "lost at both ends",
 )
 """what the next block can be"""
+STUCK_MOODS = ("one pattern over and over", "the same bits under another id")
+"""likewise, of a device that is stuck: at both ends alike"""
 
 
 @attrs.define(eq=False)
@@ -105,17 +107,31 @@ class DevicePair:
             for _ in range(copies):
                 # Each has bits of its own: what the node has stored, the device wipes.
                 event = self._event(name, length, different=different, qber=qber)
+                if mood == STUCK_MOODS[0]:
+                    event = attrs.evolve(event, bits=self._pattern(length))
                 self.loop.after_ms(delay, partial(self._ready, name, event))
+            if mood == STUCK_MOODS[1]:
+                again = self._event(name, length, different=different, qber=qber)
+                again = attrs.evolve(again, block_id=self._id("again"))
+                self.loop.after_ms(delay, partial(self._ready, name, again))
 
     def _event(self, name: NodeId, length: int, *, different: bool, qber: float) -> BlockArrived:
         source = self._base + 2 * self.made + different
         return BlockArrived(
             device=DeviceId(f"device-{name}"),
             link=self.link,
-            block_id=BlockId(uuid5(_NAMES, f"{self.link}/{self.made}")),
+            block_id=self._id(),
             bits=Secret(bytearray(self.simulation.bits.make(source, length))),
             qber=qber,
         )
+
+    def _id(self, *more: str) -> BlockId:
+        return BlockId(uuid5(_NAMES, "/".join((self.link, str(self.made), *more))))
+
+    def _pattern(self, length: int) -> Secret:
+        """The same at both ends: a byte, or a few, again and again."""
+        one = (b"\0", b"\xff", b"\x55\xaa", self.made.to_bytes(16))[self.made % 4]
+        return Secret(bytearray(one * (length // len(one))))
 
     # ---- to the node ------------------------------------------------------------------------
 

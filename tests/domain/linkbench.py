@@ -48,7 +48,10 @@ class Bench:
         self.log = self.agreement.log
 
     def store(self, number: int, *, bits: bytes | None = None, mono_ms: int = 1_000) -> str:
-        return self.agreement.store(block(number, bits=bits), HASH_KEY, outbox(mono_ms))
+        event = block(number, bits=bits)
+        return self.agreement.store(
+            event, bytes(event.bits.expose()[:8]), HASH_KEY, outbox(mono_ms)
+        )
 
     def said(self) -> list[Message]:
         """What was sent since the last call, that which was due included."""

@@ -56,7 +56,7 @@ def entry(number: int, seq: int, **changes: object) -> AppendEntry:
 
 def test_a_block_is_held_and_sealed_in_the_batch_that_takes_it() -> None:
     bench, out = Bench(BOB), outbox(1_000)
-    refused = bench.agreement.store(block(1), HASH_KEY, out)
+    refused = bench.agreement.store(block(1), b"d" * 8, HASH_KEY, out)
     material = MaterialId(f"block/{LINK}/{block_id(1)}/18bcfe56be8-1")
     expected = BlockRecord(
         link=LINK,

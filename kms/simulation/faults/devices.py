@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import attrs
 
-from kms.simulation.devices import NEXT_BLOCK_MOODS
+from kms.simulation.devices import NEXT_BLOCK_MOODS, STUCK_MOODS
 from kms.simulation.faults.fault import LinkFault, any_link
 from kms.simulation.topology import Topology
 
@@ -30,6 +30,25 @@ class BadBlock(LinkFault):
         pair = simulation.devices.pairs[self.link]
         if len(pair.moods) < 16:
             pair.moods.extend(self.moods)
+
+
+@attrs.frozen(kw_only=True)
+class Stuck(LinkFault):
+    """The next block of the pair is no key: both ends give it alike."""
+
+    kinds: ClassVar = tuple(f"device: {mood}" for mood in STUCK_MOODS)
+    per_hour: ClassVar = 16.0
+    mood: str
+
+    @classmethod
+    def drawn(cls, at_ms: int, lots: random.Random, topology: Topology) -> Self:
+        mood = lots.choice(STUCK_MOODS)
+        return cls(at_ms=at_ms, link=any_link(lots, topology), mood=mood)
+
+    def happen(self, simulation: "Simulation") -> None:
+        pair = simulation.devices.pairs[self.link]
+        if len(pair.moods) < 16:
+            pair.moods.append(self.mood)
 
 
 @attrs.frozen(kw_only=True)
@@ -96,4 +115,4 @@ class SecondSecret(LinkFault):
         simulation.operator.second_secret(self.link)
 
 
-DEVICES = (BadBlock, Silence, Rush, SecondSecret)
+DEVICES = (BadBlock, Stuck, Silence, Rush, SecondSecret)
