@@ -89,13 +89,19 @@ def _order(act: str, node: Path, ordered: Ordered, *, as_json: bool) -> None:
 
 def _sentence(act: str, answer: dict[str, Any]) -> str:
     what = f"link {answer['link']}"
-    if answer["stream"] is not None:
+    if answer["key_id"] is not None:
+        what = f"key {answer['key_id']} for several slaves"
+    elif answer["stream"] is not None:
         what = f"stream {answer['stream']}"
         if answer["count"] is not None:
             last = answer["first"] + answer["count"] - 1
             what += f", index {last}" if answer["count"] == 1 else f", {answer['first']} to {last}"
     done = f"{what}: {'' if answer['changed'] else 'was already '}{_DONE[act]}"
     peer = "the neighbour knows" if answer["told"] else "the neighbour is told when it is there"
+    if answer["key_id"] is not None:
+        peer = (
+            "all nodes know" if answer["told"] else "the other nodes are told when they are there"
+        )
     counts = f"{answer['waiting']} undelivered keys here"
     if answer["delivered"] and act != "resume":
         counts += f"; {answer['delivered']} were delivered here before"

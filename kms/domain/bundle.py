@@ -24,6 +24,8 @@ Range = tuple[int, int]
 
 
 _ALWAYS = 1 << 62
+DELIVERED = "delivered"
+"""why most bundles end"""
 
 
 class BundleEvent(Enum):
@@ -122,8 +124,7 @@ class Bundle:
             place = slice(span.first, span.first + span.count)
             assert not row[place].any(), "a key leaves once"
             row[place] = True
-        taken = np.packbits(self._taken, axis=1).tobytes()
-        self.record = attrs.evolve(self.record, taken=taken)
+        self._keep()
 
     def go(self) -> list[Range]:
         """What everybody here has since the last call: the caller sees that it is wiped."""
@@ -137,9 +138,40 @@ class Bundle:
         """Everybody here has every key."""
         return bool(self._gone.all())
 
+    @property
+    def stands(self) -> bool:
+        """Whether its keys are what the master was given: they wait, or were delivered, here or
+        elsewhere. Not those of which nobody has one, or whose time is over."""
+        record = self.record
+        over = record.state is BundleState.ENDED and record.reason == DELIVERED
+        return over or record.state is BundleState.HELD
+
+    def delivered(self, first: int, end: int) -> int:
+        """How many of these keys an application here has, or had before they were given up."""
+        if self.record.own or self.record.state is BundleState.ENDED:
+            return end - first if self.stands else 0
+        return int(self._taken[:, first:end].any(axis=0).sum())
+
+    def lose(self, ranges: Iterable[tuple[int, int]]) -> tuple[list[Range], list[Range]]:
+        """Nobody is given these keys, (first, end), any more. The caller sees that they are wiped:
+        the first ones returned at once, the others when those who have them have read them."""
+        lost: _Flags = np.zeros(len(self._gone), np.bool_)
+        for first, end in ranges:
+            lost[first:end] = True
+        lost &= ~self._gone
+        had = self._taken.any(axis=0)
+        self._taken[:, lost] = True
+        self._gone = self._gone | lost
+        self._keep()
+        return _ranges(lost & ~had), _ranges(lost & had)
+
     def left(self) -> list[Range]:
         """What is durable here and somebody has not taken."""
         return _ranges(~self._gone[: self.record.filled])
+
+    def _keep(self) -> None:
+        taken = np.packbits(self._taken, axis=1).tobytes()
+        self.record = attrs.evolve(self.record, taken=taken)
 
 
 def _unpacked(record: BundleRecord) -> _Flags:

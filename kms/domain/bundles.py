@@ -11,13 +11,15 @@ from collections.abc import Iterable
 import attrs
 
 from kms.domain import limits
-from kms.domain.bundle import Bundle, BundleEvent, Range
+from kms.domain.bundle import DELIVERED, Bundle, BundleEvent, Range
 from kms.domain.due import Due
 from kms.domain.effects import StoreMaterial, WipeMaterial
+from kms.domain.holds import Holds
 from kms.domain.keyids import prefix_of
 from kms.domain.moment import Moment
-from kms.domain.names import KSID, LinkId, SAEId
+from kms.domain.names import HERE, KSID, LinkId, SAEId
 from kms.domain.outbox import Outbox
+from kms.domain.ranges import Ranges
 from kms.domain.records import BundleRecord, BundleState
 from kms.domain.run import Span
 from kms.domain.secret import Secret
@@ -29,7 +31,8 @@ _Whose = tuple[str, str]
 class Bundles:
     """Bundles by name and by what their key IDs begin with; what they cost; their timers."""
 
-    def __init__(self, records: Iterable[BundleRecord]) -> None:
+    def __init__(self, records: Iterable[BundleRecord], holds: Holds) -> None:
+        self._holds = holds
         self.by_name: dict[KSID, Bundle] = {}
         self._named: dict[bytes, Bundle] = {}
         self._ended: dict[KSID, None] = {}
@@ -105,18 +108,25 @@ class Bundles:
             bundle.going.append((out.now.mono_ms + limits.WIPE_AFTER_MS, ranges))
             self._set_timer(bundle)
 
+    def lose(self, bundle: Bundle, ranges: Ranges, reason: str, out: Outbox) -> None:
+        """These keys are compromised: nobody fetches them any more, and they are unreadable with
+        the batch; those that somebody here has are wiped soon."""
+        unread, taken = bundle.lose(ranges)
+        for first, count in unread:
+            self._journal("keys-compromised", bundle, first, count, reason, out)
+        out.save(bundle.record)
+        self._wipe(bundle, unread, out)
+        if taken:
+            bundle.going.append((out.now.mono_ms + limits.WIPE_AFTER_MS, taken))
+        elif bundle.all_gone and not bundle.going:
+            self._over(bundle, DELIVERED, out)
+        self._set_timer(bundle)
+
     def end(self, bundle: Bundle, reason: str, out: Outbox, *, event: str = "destroyed") -> None:
         """What somebody has not taken is unreadable with the batch; nothing more is fetched."""
         left = bundle.left()
         for first, count in left:
-            out.audit(
-                f"keys-{event}",
-                actor="node",
-                subject=str(bundle.name),
-                first=first,
-                count=count,
-                reason=reason,
-            )
+            self._journal(f"keys-{event}", bundle, first, count, reason, out)
         self._wipe(bundle, left, out)
         self._over(bundle, reason, out)
 
@@ -150,7 +160,7 @@ class Bundles:
             else:
                 self._wipe(bundle, bundle.go(), out)
                 if bundle.all_gone:
-                    self._over(bundle, "delivered", out)
+                    self._over(bundle, DELIVERED, out)
             self._set_timer(bundle)
         return cut
 
@@ -173,7 +183,7 @@ class Bundles:
             if state is BundleState.ENDED and bundle.record.filled:
                 self._clear(bundle, out)
             elif state is BundleState.HELD and bundle.all_gone:
-                self._over(bundle, "delivered", out)
+                self._over(bundle, DELIVERED, out)
         self._set_timer(bundle)
 
     def _over(self, bundle: Bundle, reason: str, out: Outbox) -> None:
@@ -225,6 +235,22 @@ class Bundles:
         del self._ended[bundle.name]
         self._due.clear(bundle)
         out.forget(bundle.record)
+        for link in bundle.record.links or (HERE,):
+            hold = self._holds.drop(link, bundle.name)
+            if hold is not None:
+                out.forget(hold)
+
+    def _journal(
+        self, event: str, bundle: Bundle, first: int, count: int, reason: str, out: Outbox
+    ) -> None:
+        out.audit(
+            event,
+            actor="node",
+            subject=str(bundle.name),
+            first=first,
+            count=count,
+            reason=reason,
+        )
 
     def _cost(self, bundle: Bundle, sign: int) -> None:
         record = bundle.record

@@ -44,7 +44,9 @@ class Claiming:
         for source, ids in groups:
             if isinstance(source, Bundle) and source.record.master == request.master:
                 for first, count in stretches(source.name, ids):
-                    if source.expired(out.now) or not source.waits_for(event.caller, first, count):
+                    there = source.waits_for(event.caller, first, count)
+                    barred = self._register.holds.bars(source.record, first, count)
+                    if barred or not there or source.expired(out.now):
                         raise bad_request(NOT_FOUND)
                     found += [(source, span) for span in source.spans(first, count)]
             elif isinstance(source, Stream) and source.record.remote == request.master:

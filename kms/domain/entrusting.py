@@ -108,6 +108,10 @@ class Entrusting:
             if flight.request_id == request_id:
                 self._give_up(flight, "the caller hung up", out)
 
+    def refuse(self, name: KSID, reason: str, out: Outbox) -> None:
+        """What is on its way is given to nobody."""
+        self._refuse(self._flights[name], reason, out)
+
     def tick(self, out: Outbox) -> None:
         """What is late is given up."""
         for flight in list(self._flights.values()):

@@ -17,9 +17,9 @@ from collections.abc import Iterable
 import attrs
 
 from kms.domain import limits
-from kms.domain.names import KSID, WHOLE_LINK, LinkId
-from kms.domain.ranges import Ranges, has, minus, union
-from kms.domain.records import HoldRecord, StreamRecord
+from kms.domain.names import HERE, KSID, WHOLE_LINK, LinkId
+from kms.domain.ranges import Ranges, has, minus, overlap, union
+from kms.domain.records import BundleRecord, HoldRecord, StreamRecord
 
 ALL: Ranges = ((0, limits.INDEX_MAX + 1),)
 """every index, those to come as well"""
@@ -46,6 +46,10 @@ class Holds:
         """What is held of the stream, or the link as a whole."""
         return self._of.get((link, ksid))
 
+    def on(self, link: LinkId) -> list[KSID]:
+        """What is held there, by stream or bundle; ``WHOLE_LINK`` among them."""
+        return [ksid for each, ksid in self._of if each == link]
+
     def drop(self, link: LinkId, ksid: KSID = WHOLE_LINK) -> HoldRecord | None:
         """The record, that is none any longer."""
         return self._of.pop((link, ksid), None)
@@ -68,6 +72,15 @@ class Holds:
         if has(hold.compromised, index):
             return f"index {index} is {COMPROMISED}"
         return f"index {index} is {SUSPENDED}" if has(hold.suspended, index) else ""
+
+    def bars(self, record: BundleRecord, first: int, count: int) -> bool:
+        """Whether any of these keys for several slaves is not delivered by itself."""
+        wanted = ((first, first + count),)
+        holds = [self._of.get((link, record.name)) for link in record.links or (HERE,)]
+        return any(
+            hold is not None and overlap(union(hold.suspended, hold.compromised), wanted)
+            for hold in holds
+        )
 
     def pauses(self, record: StreamRecord) -> bool:
         """Whether no more chunks of the stream are made: the next one is held back."""

@@ -30,6 +30,9 @@ KSID = NewType("KSID", UUID)
 WHOLE_LINK = KSID(UUID(int=0))
 """Stands where a KSID would, for all streams of a link: no stream can have it."""
 
+HERE = LinkId("")
+"""Stands where a link would, for keys that went over none: no link can have it."""
+
 MaterialId = NewType("MaterialId", str)
 """A name under which the storage port keeps sealed bits. Never reused."""
 

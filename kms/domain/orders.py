@@ -32,7 +32,7 @@ class KeyOrder:
     link: LinkId | None = None
     ksid: KSID | None = None
     key_id: UUID | None = None
-    """of ETSI GS QKD 014: one chunk of a stream"""
+    """of ETSI GS QKD 014: one chunk of a stream, or one key for several slaves"""
     first: int = 0
     count: int | None = None
     """None: all of the stream, or link, and what is yet to come of it"""
@@ -70,7 +70,9 @@ class OrderDone:
     hint: str = ""
     link: LinkId | None = None
     ksid: KSID | None = None
-    """the stream it was about; None: the whole link"""
+    """the stream it was about; None: the whole link, or ``bundle``"""
+    bundle: KSID | None = None
+    """the keys for several slaves of which it was about one: by no link alone"""
     first: int = 0
     count: int | None = None
     """chunks that it was about; None: all, and those to come"""

@@ -86,8 +86,9 @@ class Register:
         bring one of them again"""
         self._dirty: dict[Stream, None] = {}
         kept = list(records)
-        self.bundles = Bundles(each for each in kept if isinstance(each, BundleRecord))
         self.holds = Holds(each for each in kept if isinstance(each, HoldRecord))
+        bundles = (each for each in kept if isinstance(each, BundleRecord))
+        self.bundles = Bundles(bundles, self.holds)
         self._restored = [each for each in kept if isinstance(each, StreamRecord | KeyRunRecord)]
 
     def at(self, now: Moment) -> bool:

@@ -11,25 +11,30 @@ order on and takes its streams with it. As soon as the neighbour is known to kno
 it, and it waits for a second secret. Not earlier: a doubted link can say nothing.
 """
 
+from uuid import UUID
+
 import attrs
 
 from kms.domain import limits
+from kms.domain.bundleorders import BundleOrders
 from kms.domain.close import Ending
 from kms.domain.effects import Answer
 from kms.domain.enforcing import LOST, enforce
 from kms.domain.errors import LocalFault, PeerFault
 from kms.domain.events import KeysOrdered
 from kms.domain.getkey import Reading
-from kms.domain.holds import ALL, COMPROMISED, changed, fresh, merged, same
+from kms.domain.holds import ALL, COMPROMISED, fresh, merged, same
+from kms.domain.holdwords import hold_of
 from kms.domain.keyids import PREFIX_BYTES, stretches
 from kms.domain.keyruns import UNREAD
-from kms.domain.names import KSID, WHOLE_LINK, LinkId, NodeId, leader_of
+from kms.domain.names import KSID, WHOLE_LINK, LinkId, NodeId
+from kms.domain.ordering import asked_for, journal, ordered_at, refused
 from kms.domain.orders import Act, KeyOrder, OrderDone
 from kms.domain.outbox import Outbox
-from kms.domain.ranges import Ranges, minus, overlap, union
+from kms.domain.ranges import Ranges
 from kms.domain.records import HoldRecord
 from kms.domain.register import Register
-from kms.domain.speech import Speech, hold_of
+from kms.domain.speech import Speech
 from kms.domain.stream import Stream
 from kms.domain.supply import Supply
 from kms.domain.wireheld import Held
@@ -45,12 +50,14 @@ class Revocation:
         supply: Supply,
         ending: Ending,
         reading: Reading,
+        bundles: BundleOrders,
     ) -> None:
         self._register = register
         self._speech = speech
         self._supply = supply
         self._ending = ending
         self._reading = reading
+        self._bundles = bundles
 
     # ---- orders at this end -----------------------------------------------------------------
 
@@ -60,53 +67,54 @@ class Revocation:
         try:
             if order.link is not None:
                 done = self._order_link(order.link, order, out)
+            elif order.key_id is not None:
+                done = self._order_key(order.key_id, order, out)
             else:
-                done = self._order_stream(*self._stream_of(order), order, out)
+                assert order.ksid is not None, "an order names one of three"
+                done = self._order_stream(*self._stream_of(order.ksid, order), order, out)
         except LocalFault as fault:
             done = OrderDone(refused=fault.reason, hint=fault.hint)
         out.add(Answer(request_id=event.request_id, reply=done))
 
-    def _stream_of(self, order: KeyOrder) -> tuple[Stream, Ranges]:
+    def _stream_of(self, ksid: KSID, order: KeyOrder) -> tuple[Stream, Ranges]:
         """The stream that the order is about, and which of its indices."""
-        streams = self._register.streams
-        if order.ksid is not None:
-            stream = streams.get(order.ksid)
-            if stream is None:
-                raise _refused(f"this node has no stream {order.ksid}", "kms status lists them")
-            if order.count is None:
-                return stream, ALL
-            last, end = order.first + order.count - 1, stream.record.next_index
-            if last >= end:
-                made = f"its indices so far are 0 to {end - 1}" if end else "it has no keys yet"
-                raise _refused(f"stream {order.ksid} has no index {last}: {made}", "name others")
-            return stream, ((order.first, last + 1),)
-        assert order.key_id is not None, "an order names one of three"
-        key_id = order.key_id.bytes
-        ksid = self._register.pairs.named(key_id[:PREFIX_BYTES])
-        stream = streams.get(ksid) if ksid is not None else None
+        stream = self._register.streams.get(ksid)
+        if stream is None:
+            raise refused(f"this node has no stream {ksid}", "kms status lists them")
+        if order.count is None:
+            return stream, ALL
+        last, end = order.first + order.count - 1, stream.record.next_index
+        if last >= end:
+            made = f"its indices so far are 0 to {end - 1}" if end else "it has no keys yet"
+            raise refused(f"stream {ksid} has no index {last}: {made}", "name others")
+        return stream, ((order.first, last + 1),)
+
+    def _order_key(self, key_id: UUID, order: KeyOrder, out: Outbox) -> OrderDone:
+        """The order about one key with an ID is done: of a pair's stream, or for several slaves."""
+        register, prefix = self._register, key_id.bytes[:PREFIX_BYTES]
+        ksid, bundle = register.pairs.named(prefix), register.bundles.named(prefix)
+        stream = register.streams.get(ksid) if ksid is not None else None
         if stream is not None:
-            ((index, _),) = stretches(stream.ksid, key_id)
+            ((index, _),) = stretches(stream.ksid, key_id.bytes)
             if index < stream.record.next_index:
-                return stream, ((index, index + 1),)
-        if self._register.bundles.named(key_id[:PREFIX_BYTES]) is not None:
-            raise _refused(
-                f"{order.key_id} is a key for several slaves, which is not ordered about by itself",
-                "suspend or compromise the links over which it went",
-            )
+                return self._order_stream(stream, ((index, index + 1),), order, out)
+        if bundle is not None:
+            ((index, _),) = stretches(bundle.name, key_id.bytes)
+            return self._bundles.ordered(bundle, index, order, out)
         hint = "name the stream and the index, as kms status and the audit show them"
-        raise _refused(f"there is no key here with the ID {order.key_id}", hint)
+        raise refused(f"there is no key here with the ID {key_id}", hint)
 
     def _order_stream(
         self, stream: Stream, wanted: Ranges, order: KeyOrder, out: Outbox
     ) -> OrderDone:
         record = stream.record
         old = self._register.holds.of(record.link, stream.ksid) or fresh(record.link, stream.ksid)
-        suspended, compromised = self._asked_for(old, wanted, order)
+        suspended, compromised = asked_for(old, wanted, order)
         (first, end) = wanted[0]
         # What a master has got is held back at the other end, where its slave is to fetch it.
         waits = stream.runs.spans(UNREAD, first, end) or (record.paired and record.designates)
         if order.act is Act.SUSPEND and wanted != ALL and not waits:
-            raise _refused(
+            raise refused(
                 f"no key of stream {stream.ksid} from index {first} to {end - 1} waits here",
                 "what was delivered cannot be held back: kms key compromise says that it is lost",
             )
@@ -120,57 +128,28 @@ class Revocation:
         if (suspended, compromised) == (old.suspended, old.compromised):
             return done
         if len(suspended) + len(compromised) > limits.HOLD_RANGES_MAX:
-            raise _refused(
+            raise refused(
                 f"stream {stream.ksid} would have more than {limits.HOLD_RANGES_MAX} such ranges",
                 "order about a larger range, or the whole stream",
             )
-        new = self._changed(old, suspended, compromised, order, out)
+        new = ordered_at(self._register.node, old, (suspended, compromised), order, out)
         waiting = self._take_stream(stream, old, new, self._register.node, out)
         return attrs.evolve(done, changed=True, waiting=waiting)
 
     def _order_link(self, link: LinkId, order: KeyOrder, out: Outbox) -> OrderDone:
         if link not in self._register.channels:
-            raise _refused(f"this node has no link {link}", "kms status lists them")
+            raise refused(f"this node has no link {link}", "kms status lists them")
         old = self._register.holds.of(link) or fresh(link, WHOLE_LINK)
-        suspended, compromised = self._asked_for(old, ALL, order)
+        suspended, compromised = asked_for(old, ALL, order)
         if (suspended, compromised) == (old.suspended, old.compromised):
             return OrderDone(link=link)
-        new = self._changed(old, suspended, compromised, order, out)
+        new = ordered_at(self._register.node, old, (suspended, compromised), order, out)
         waiting = delivered = 0
         for stream in self._streams_on(link):
             waiting += stream.runs.ready + stream.runs.suspended
             delivered += stream.runs.delivered(*ALL[0])
         self._take_link(old, new, self._register.node, out)
         return OrderDone(link=link, changed=True, waiting=waiting, delivered=delivered)
-
-    def _asked_for(self, old: HoldRecord, wanted: Ranges, order: KeyOrder) -> tuple[Ranges, Ranges]:
-        """What would be suspended, and what compromised."""
-        suspended, compromised = old.suspended, old.compromised
-        if order.act is Act.COMPROMISE:
-            compromised = union(compromised, wanted)
-            return minus(suspended, compromised), compromised
-        if not minus(wanted, compromised):
-            raise _refused(
-                "it is compromised", "what is compromised never comes back: use other keys"
-            )
-        if order.act is Act.SUSPEND:
-            return minus(union(suspended, wanted), compromised), compromised
-        if not overlap(wanted, suspended):
-            raise _refused("nothing of it is suspended", "kms status shows what is, link by link")
-        return minus(suspended, wanted), compromised
-
-    def _changed(
-        self, old: HoldRecord, suspended: Ranges, compromised: Ranges, order: KeyOrder, out: Outbox
-    ) -> HoldRecord:
-        return changed(
-            old,
-            suspended=suspended,
-            compromised=compromised,
-            leads=leader_of(old.link) == self._register.node,
-            wall_ms=out.now.wall_ms,
-            operator=order.operator,
-            reason=order.reason,
-        )
 
     # ---- the neighbour's --------------------------------------------------------------------
 
@@ -232,7 +211,7 @@ class Revocation:
     ) -> int:
         """The record stands, and the chunks are as it says; how many undelivered ones moved."""
         self._register.hold(new, out)
-        self._audit(old, new, node, stream, out)
+        journal(old, new, node, stream.ksid, stream.runs.delivered, out)
         moved = enforce(self._register, stream, out)
         if stream.runs.spans(LOST):
             self._ending.hasten(stream, out)
@@ -246,22 +225,14 @@ class Revocation:
     def _take_link(self, old: HoldRecord, new: HoldRecord, node: NodeId, out: Outbox) -> None:
         link = new.link
         self._register.hold(new, out)
-        self._audit(old, new, node, None, out)
+        journal(old, new, node, link, None, out)
         self._tell(new, None)
         for stream in self._streams_on(link):
             if not new.compromised:
                 self._reading.serve(stream, out)
                 continue
             before = self._register.holds.of(link, stream.ksid) or fresh(link, stream.ksid)
-            after = changed(
-                before,
-                suspended=(),
-                compromised=ALL,
-                leads=leader_of(link) == self._register.node,
-                wall_ms=out.now.wall_ms,
-                operator=new.operator,
-                reason=new.reason,
-            )
+            after = ordered_at(self._register.node, before, ((), ALL), new, out)
             self._take_stream(stream, before, after, node, out)
 
     def _tell(self, hold: HoldRecord, stream: Stream | None) -> None:
@@ -272,29 +243,6 @@ class Revocation:
         else:
             self._speech.say_link(hold.link)
 
-    def _audit(
-        self, old: HoldRecord, new: HoldRecord, node: NodeId, stream: Stream | None, out: Outbox
-    ) -> None:
-        for act, ranges in (
-            (Act.SUSPEND, minus(new.suspended, old.suspended)),
-            (Act.RESUME, minus(minus(old.suspended, new.suspended), new.compromised)),
-            (Act.COMPROMISE, minus(new.compromised, old.compromised)),
-        ):
-            for first, end in ranges:
-                whole = end == ALL[0][1]
-                out.audit(
-                    "keys-ordered",
-                    actor="operator",
-                    subject=str(stream.ksid) if stream is not None else new.link,
-                    act=act.value,
-                    operator=new.operator,
-                    node=node,
-                    reason=new.reason,
-                    first=first,
-                    count=None if whole else end - first,
-                    delivered=stream.runs.delivered(first, end) if stream is not None else None,
-                )
-
     def _streams_on(self, link: LinkId) -> list[Stream]:
         found = self._register.on_link.get(link, ())
         return [self._register.streams[ksid] for ksid in found]
@@ -302,7 +250,3 @@ class Revocation:
 
 def _ends(stream: Stream) -> tuple[LinkId, str, str]:
     return stream.record.link, stream.record.local, stream.record.remote
-
-
-def _refused(reason: str, hint: str) -> LocalFault:
-    return LocalFault(reason, hint=hint)

@@ -18,12 +18,11 @@ import attrs
 
 from kms.domain import limits
 from kms.domain.channel import Channel
-from kms.domain.holds import ALL, ORDERS_MAX, same
+from kms.domain.holds import same
+from kms.domain.holdwords import keys_orders_of, orders_of
 from kms.domain.keyruns import UNREAD
-from kms.domain.moment import Moment
 from kms.domain.names import KSID, WHOLE_LINK, LinkId
 from kms.domain.outbox import Outbox
-from kms.domain.ranges import union
 from kms.domain.records import HoldRecord, StreamRecord
 from kms.domain.register import Register
 from kms.domain.status import QoS
@@ -37,7 +36,6 @@ from kms.domain.wire import (
     Message,
     Verdict,
 )
-from kms.domain.wireheld import Held, IndexRange
 
 
 class Session:
@@ -84,6 +82,10 @@ class Speech:
             session.to_say[ksid] = None
         session.to_say[None] = None
         self.say_link(link)
+        bundles = self._register.bundles.by_name
+        session.to_say.update(
+            dict.fromkeys(filter(bundles.__contains__, self._register.holds.on(link)))
+        )
 
     def unlinked(self, link: LinkId) -> None:
         """The session is over; what was not said is said in the next."""
@@ -118,6 +120,12 @@ class Speech:
         session = self._to_be_heard(link)
         if session is not None and self._register.holds.of(link) is not None:
             session.link_hold_due = True
+
+    def say_keys(self, link: LinkId, name: KSID) -> None:
+        """The neighbour is to know what operators have ordered about these keys for several."""
+        session = self._to_be_heard(link)
+        if session is not None:
+            session.to_say.setdefault(name, None)
 
     def heard_hold(self, hold: HoldRecord) -> None:
         """The neighbour has said this in this session."""
@@ -205,6 +213,9 @@ class Speech:
             channel.send(mark)
         elif ksid in self._register.streams:
             self._say(channel, self._register.streams[ksid])
+        else:
+            for message in self._keys_orders(channel.link, ksid):
+                channel.send(message)
 
     def _tell(self, link: LinkId, ksid: KSID, *messages: Message) -> None:
         session, channel = self.sessions.get(link), self._register.channels.get(link)
@@ -244,6 +255,15 @@ class Speech:
             return []
         session.holds_said[hold.ksid] = hold
         return [orders_of(hold, stream)]
+
+    def _keys_orders(self, link: LinkId, name: KSID) -> list[Message]:
+        """The same about keys for several, if they are known."""
+        bundle = self._register.bundles.by_name.get(name)
+        hold = self._register.holds.of(link, name)
+        if bundle is None or hold is None or self.settled(hold):
+            return []
+        self.sessions[link].holds_said[name] = hold
+        return [keys_orders_of(hold, bundle.record)]
 
 
 def mark_of(stream: Stream) -> Mark:
@@ -285,47 +305,6 @@ def announced_qos(message: Announce) -> QoS:
     names = [field.name for field in attrs.fields(QoS)][:-1]
     fields = dict(zip(names, message.qos, strict=True))
     return QoS(metadata_mimetype=message.mimetype, **fields)
-
-
-def orders_of(hold: HoldRecord, stream: Stream | None) -> Held:
-    """What operators have ordered, as the neighbour is told of it."""
-    return Held(
-        ksid=hold.ksid.bytes if stream is not None else b"",
-        local=stream.record.local if stream is not None else "",
-        remote=stream.record.remote if stream is not None else "",
-        leader=hold.leader,
-        follower=hold.follower,
-        suspended=[IndexRange(first, end - 1) for first, end in hold.suspended],
-        compromised=[IndexRange(first, end - 1) for first, end in hold.compromised],
-        operator=hold.operator,
-        reason=hold.reason,
-    )
-
-
-def hold_of(link: LinkId, message: Held, now: Moment) -> HoldRecord | None:
-    """What the message says, as it is kept; None when a right neighbour never says it."""
-    said = (message.suspended, message.compromised)
-    suspended, compromised = (tuple((r.first, r.last + 1) for r in ranges) for ranges in said)
-    if len(message.ksid) not in (0, 16):
-        return None
-    ksid = ksid_of(message.ksid) if message.ksid else WHOLE_LINK
-    tidy = union(suspended) == suspended and union(compromised) == compromised
-    whole = not message.ksid
-    named = bool(message.local and message.remote) != whole and (whole or ksid.version == 4)
-    fits = not whole or {suspended, compromised} <= {(), ALL}
-    if not (tidy and named and fits and max(message.leader, message.follower) < ORDERS_MAX):
-        return None
-    return HoldRecord(
-        link=link,
-        ksid=ksid,
-        leader=message.leader,
-        follower=message.follower,
-        suspended=suspended,
-        compromised=compromised,
-        operator=message.operator,
-        reason=message.reason,
-        since_ms=now.wall_ms,
-    )
 
 
 def ksid_of(data: bytes) -> KSID:

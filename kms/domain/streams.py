@@ -18,7 +18,8 @@ The parts, each with its reason on top of its file:
     qoswatch, service      whether promises are kept; the meters of ITU-T Y.3807
     stream, keyruns,       one stream; its chunks and their life-cycle states
     leftouts
-    revocation, holds      what operators order about keys: suspend, resume, compromise
+    revocation, ordering,  what operators order about keys: suspend, resume, compromise; of a
+    bundleorders, holds    stream, a link, keys for several slaves
     register, due          what can be looked up; what happens when
 """
 
@@ -28,6 +29,7 @@ from itertools import islice
 import attrs
 
 from kms.domain import limits
+from kms.domain.bundleorders import BundleOrders
 from kms.domain.channel import Channel
 from kms.domain.close import OUTDATED, Ending
 from kms.domain.deckeys import Claiming
@@ -59,6 +61,7 @@ from kms.domain.stream import Stream, Waiting
 from kms.domain.streamagreement import StreamAgreement
 from kms.domain.supply import Supply
 from kms.domain.wire import BundleMessage, Declined, Entrust, Entrusted, StreamMessage
+from kms.domain.wireheld import HeldKeys
 
 
 class Streams:
@@ -87,8 +90,14 @@ class Streams:
         self._holding = Holding(self._register)
         self._desk = KeysDesk(self._register, issuing, self._entrusting, claiming)
         self._reading = Reading(self._register, self._speech, self._supply, self._ending, issuing)
+        self._bundle_orders = BundleOrders(self._register, self._speech, self._entrusting)
         self._revocation = Revocation(
-            self._register, self._speech, self._supply, self._ending, self._reading
+            self._register,
+            self._speech,
+            self._supply,
+            self._ending,
+            self._reading,
+            self._bundle_orders,
         )
         self._agreement = StreamAgreement(
             self._register,
@@ -237,6 +246,8 @@ class Streams:
             self._entrusting.entrusted(link, name, out)
         elif isinstance(message, Declined):
             self._entrusting.declined(link, name, message.reason, out)
+        elif isinstance(message, HeldKeys):
+            self._bundle_orders.heard(link, message, out)
         else:
             self._holding.on_withdraw(link, name, out)
 
@@ -302,6 +313,10 @@ class Streams:
     def told(self, link: LinkId, ksid: KSID = WHOLE_LINK) -> bool:
         """Whether the neighbour knows of all orders about the stream, or the whole link."""
         return self._revocation.told(link, ksid)
+
+    def told_keys(self, name: KSID) -> bool:
+        """Whether all nodes that hold these keys for several slaves know of all orders."""
+        return self._bundle_orders.told(name)
 
     def stopped(self, link: LinkId) -> str:
         """Which operator's order stops all streams of the link; empty for none."""

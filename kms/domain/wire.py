@@ -17,7 +17,7 @@ from kms.domain import limits
 from kms.domain.errors import PeerFault
 from kms.domain.secret import zero
 from kms.domain.wirefields import AlarmKind, Count, Hash, Offset, SAEText, Tag, Text, UUIDBytes
-from kms.domain.wireheld import Held
+from kms.domain.wireheld import Held, HeldKeys
 
 PROTOCOLS: Final = ("kms/1",)
 """Protocol versions this node speaks, best first."""
@@ -266,7 +266,7 @@ class Withdraw(Struct, array_like=True, frozen=True, tag=35, forbid_unknown_fiel
     name: UUIDBytes
 
 
-BundleMessage = Entrust | Entrusted | Declined | Withdraw
+BundleMessage = Entrust | Entrusted | Declined | Withdraw | HeldKeys
 """What is said about keys for several nodes."""
 
 StreamMessage = (
@@ -295,6 +295,7 @@ Message = (
     | Entrusted
     | Declined
     | Withdraw
+    | HeldKeys
 )
 _Messages = Annotated[list[Message], Meta(max_length=limits.MESSAGES_PER_FRAME_MAX)]
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from kms.domain import limits
-from kms.domain.wirefields import Count, Offset, Text
+from kms.domain.wirefields import Count, Offset, SAEText, Text, UUIDBytes
 
 
 class IndexRange(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -17,6 +17,10 @@ class IndexRange(Struct, array_like=True, frozen=True, forbid_unknown_fields=Tru
 
 # Both ends may have ordered at once: then the union of what each may keep is said.
 IndexRanges = Annotated[list[IndexRange], Meta(max_length=2 * limits.HOLD_RANGES_MAX)]
+
+
+# Of one bundle: every second key.
+KeyRanges = Annotated[list[IndexRange], Meta(max_length=limits.KEYS_PER_REQUEST_MAX // 2)]
 
 
 class Held(Struct, array_like=True, frozen=True, tag=24, forbid_unknown_fields=True):
@@ -36,4 +40,18 @@ class Held(Struct, array_like=True, frozen=True, tag=24, forbid_unknown_fields=T
     compromised: IndexRanges
     operator: Annotated[str, Meta(max_length=limits.OPERATOR_CHARACTERS_MAX)]
     """who gave the newest order"""
+    reason: Text
+
+
+class HeldKeys(Struct, array_like=True, frozen=True, tag=36, forbid_unknown_fields=True):
+    """The same of the keys of one bundle, which went over this link, between its master's node and
+    a slave's. The master's node says to the other slaves' what it hears."""
+
+    name: UUIDBytes
+    master: SAEText
+    leader: Offset
+    follower: Offset
+    suspended: KeyRanges
+    compromised: KeyRanges
+    operator: Annotated[str, Meta(max_length=limits.OPERATOR_CHARACTERS_MAX)]
     reason: Text

@@ -62,8 +62,8 @@ class Admin(NodeView, Protocol):
         ...
 
     async def order_keys(self, order: KeyOrder) -> tuple[OrderDone, bool]:
-        """The order is done, durably at this end. True: the neighbour knows; else it is told as
-        soon as it is there."""
+        """The order is done, durably at this end. True: the neighbour knows, or all nodes
+        that hold the key do; else they are told as soon as they are there."""
         ...
 
     async def reload(self) -> tuple[str, ...]:

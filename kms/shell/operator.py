@@ -10,7 +10,7 @@ from kms.domain.audit import AuditEntry
 from kms.domain.errors import LocalFault, Sealed
 from kms.domain.events import KeysOrdered, LinkAdded, Restored, SecretCarried
 from kms.domain.linkmemory import LinkSettings
-from kms.domain.names import KSID, WHOLE_LINK, LinkId, NodeId, link_id
+from kms.domain.names import WHOLE_LINK, NodeId, link_id
 from kms.domain.orders import KeyOrder, OrderDone
 from kms.domain.records import LinkState, Way
 from kms.domain.secret import Secret
@@ -135,11 +135,9 @@ class Operator:
         assert isinstance(done, OrderDone), "the answer fits the question"
         if done.refused:
             raise LocalFault(done.refused, hint=done.hint)
-        assert done.link is not None, "what is done is about a link"
-        link, ksid = done.link, done.ksid or WHOLE_LINK
         with trio.move_on_after(TOLD_WITHIN_S):
-            await pump.until(lambda: _told(pump, link, ksid))
-        return done, _told(pump, link, ksid)
+            await pump.until(lambda: _told(pump, done))
+        return done, _told(pump, done)
 
     async def reload(self) -> tuple[str, ...]:
         changes = await self._hands.reload()
@@ -178,10 +176,15 @@ class Operator:
         )
 
 
-def _told(pump: Pump, link: LinkId, ksid: KSID) -> bool:
+def _told(pump: Pump, done: OrderDone) -> bool:
     """A link that is doubted for its compromise is so because both ends know."""
-    doubted = pump.node.links[link].memory.state is LinkState.DOUBTED
-    return pump.node.streams.told(link, ksid) or (ksid == WHOLE_LINK and doubted)
+    streams = pump.node.streams
+    if done.bundle is not None:
+        return streams.told_keys(done.bundle)
+    assert done.link is not None, "what is done is about a link"
+    doubted = pump.node.links[done.link].memory.state is LinkState.DOUBTED
+    whole = done.ksid is None
+    return streams.told(done.link, done.ksid or WHOLE_LINK) or (whole and doubted)
 
 
 def sealed_status(node: NodeId, version: str, why: str, state: NodeState) -> NodeStatus:

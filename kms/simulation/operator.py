@@ -5,13 +5,16 @@ some). They look every few seconds, and walk: the two ends get a secret seconds 
 made once and given to each end, again and again until that end has it, as a person would.
 """
 
+from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 from kms.domain import limits
 from kms.domain.events import KeysOrdered, Restored, SecretCarried
 from kms.domain.names import WHOLE_LINK, LinkId, SecretId, link_id
 from kms.domain.orders import Act, KeyOrder
-from kms.domain.records import HoldRecord, LinkState, Way
+from kms.domain.records import BundleRecord, HoldRecord, LinkState, Way
 from kms.domain.secret import Secret
 from kms.simulation.bits import PhysicalBits
 
@@ -89,17 +92,8 @@ class Operator:
                 for record in site.disk.records.values()
                 if isinstance(record, HoldRecord) and record.suspended
             ]
-            for record in held if site.running else ():
-                whole = record.ksid == WHOLE_LINK
-                order = KeyOrder(
-                    act=Act.RESUME,
-                    link=record.link if whole else None,
-                    ksid=None if whole else record.ksid,
-                    operator="olga",
-                    reason="the incident is over",
-                )
-                number = self.simulation.next_number()
-                site.put(KeysOrdered(request_id=number, order=order))
+            for order in [each for record in held for each in _resumes(site, record)]:
+                site.put(KeysOrdered(request_id=self.simulation.next_number(), order=order))
 
     def _look_at(self, link: LinkId, sites: "list[Site]") -> None:
         ends = [site.node.links[link] for site in sites]
@@ -144,6 +138,19 @@ class Operator:
         bits = Secret(secret_bits(self.simulation.bits, number))
         secret = SecretCarried(link=link, secret_id=_name(number), bits=bits)
         site.put(secret)
+
+
+def _resumes(site: "Site", record: HoldRecord) -> Iterator[KeyOrder]:
+    """The orders that resume all that is held; none of a process that does not run is heard."""
+    order = partial(KeyOrder, act=Act.RESUME, operator="olga", reason="the incident is over")
+    if (BundleRecord, record.ksid) in site.disk.records:
+        for first, end in record.suspended:
+            for index in range(first, end):
+                yield order(key_id=UUID(int=record.ksid.int ^ index))
+    elif record.ksid == WHOLE_LINK:
+        yield order(link=record.link)
+    else:
+        yield order(ksid=record.ksid)
 
 
 def secret_bits(bits: PhysicalBits, number: int) -> bytes:

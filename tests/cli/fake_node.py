@@ -153,10 +153,11 @@ class FakeNode:
 
     async def order_keys(self, order: KeyOrder) -> tuple[OrderDone, bool]:
         self._note(order)
-        ksid = order.ksid or (KSID(order.key_id) if order.key_id else None)
+        bundle = KSID(order.key_id) if order.key_id else None
         done = OrderDone(
-            link=order.link or LINK,
-            ksid=ksid,
+            link=None if bundle else order.link or LINK,
+            ksid=order.ksid,
+            bundle=bundle,
             first=order.first,
             count=order.count,
             changed=True,

@@ -77,6 +77,16 @@ async def test_the_user_is_the_operator_unless_another_is_named(node: FakeNode, 
             "link A~B: compromised: 3 undelivered keys here; 2 were delivered here before; "
             "the neighbour is told when it is there",
         ),
+        (
+            ["suspend", "--key-id", STREAM],
+            f"key {STREAM} for several slaves: suspended: 3 undelivered keys here; "
+            "2 were delivered here before; all nodes know",
+        ),
+        (
+            ["compromise", "--key-id", STREAM],
+            f"key {STREAM} for several slaves: compromised: 3 undelivered keys here; "
+            "2 were delivered here before; the other nodes are told when they are there",
+        ),
     ],
 )
 async def test_what_came_of_it_is_said_in_words(
@@ -94,6 +104,7 @@ async def test_what_came_of_it_as_json(
     assert {
         "link": "A~B",
         "stream": STREAM,
+        "key_id": None,
         "first": 0,
         "count": None,
         "changed": True,

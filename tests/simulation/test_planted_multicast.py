@@ -7,15 +7,20 @@ import pytest
 
 from kms.domain import entrusting, outgoing
 from kms.domain.bundle import Bundle
+from kms.domain.bundleorders import BundleOrders
 from kms.domain.bundles import Bundles
 from kms.domain.deckeys import Claiming
 from kms.domain.entrusting import Entrusting
 from kms.domain.frame import HEADER_BYTES
+from kms.domain.holds import Holds
 from kms.domain.keyids import grouped
 from kms.domain.keyrequests import DecKeys
+from kms.domain.names import NodeId
+from kms.domain.orders import Act
 from kms.domain.outbox import Outbox
 from kms.domain.register import Register
 from kms.domain.secret import Secret
+from kms.domain.speech import Speech
 from kms.simulation.bits import PhysicalBits
 from kms.simulation.checkers.i01_pad_once import PadOnce
 from kms.simulation.checkers.i02_same_key import SameKey
@@ -23,15 +28,18 @@ from kms.simulation.checkers.i03_named_only import NamedOnly
 from kms.simulation.checkers.i04_sealed_wire import SealedWire
 from kms.simulation.checkers.i05_entrusted import Entrusted
 from kms.simulation.checkers.i06_destroyed import Destroyed
+from kms.simulation.checkers.i07_agreed import Agreed
 from kms.simulation.checkers.i11_audited import Audited
 from kms.simulation.checkers.i12_goes_on import GoesOn
 from kms.simulation.checkers.i13_quarantined import Quarantined
+from kms.simulation.checkers.i13_revoked import Revoked
 from kms.simulation.conferences import Conference
 from kms.simulation.entropy import Entropy
 from kms.simulation.faults.devices import BadBlock
+from kms.simulation.faults.revocations import Revocation
 from kms.simulation.fetching import Errand, Fetching
 from kms.simulation.topology import named
-from tests.simulation.planted import LINK, violation
+from tests.simulation.planted import ALICE, BOB, LINK, violation
 
 pytestmark = pytest.mark.slow
 Patch = pytest.MonkeyPatch
@@ -193,3 +201,37 @@ def test_i13_finds_keys_for_several_that_are_made_under_an_alarm(monkeypatch: Pa
     ]
 
     assert "makes keys for several" in violation(*faults, checkers=[Quarantined])
+
+
+@pytest.mark.parametrize("site", [ALICE, BOB])
+def test_i13_finds_a_key_for_several_that_an_operator_has_suspended(
+    monkeypatch: Patch, site: NodeId
+) -> None:
+    monkeypatch.setattr(Holds, "bars", lambda self, *what: False)
+    faults = [
+        Revocation(at_ms=at, site=site, act=Act.SUSPEND, scope=0.99, width=0.3)
+        for at in range(60_000, 220_000, 1_000)
+    ]
+
+    assert "which is suspended" in violation(*faults, checkers=[Revoked])
+
+
+def test_i13_finds_an_order_that_is_answered_and_not_kept(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(BundleOrders, "_hold", lambda self, hold, out: None)
+    faults = [
+        Revocation(at_ms=at, site=ALICE, act=Act.COMPROMISE, scope=0.99, width=0.3)
+        for at in range(60_000, 220_000, 1_000)
+    ]
+
+    assert "said yes to" in violation(*faults, checkers=[Revoked])
+
+
+def test_i7_finds_a_node_that_does_not_tell_what_its_operator_ordered(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(Speech, "say_keys", lambda self, link, name: None)
+    faults = [
+        Revocation(at_ms=at, site=ALICE, act=Act.COMPROMISE, scope=0.99, width=0.3)
+        for at in range(60_000, 110_000, 1_000)
+    ]
+    found = violation(*faults, checkers=[Agreed], minutes=2, calm_minutes=4)
+
+    assert "ordered of" in found

@@ -1,13 +1,18 @@
 """Keys for several slaves, through the counters of two whole nodes."""
 
 from collections.abc import AsyncIterator
+from typing import Any, cast
+from uuid import UUID
 
 import pytest
 import trio
 
+from kms.adapters.operations.key_orders import answered
 from kms.domain.keyrequests import DecKeys, EncKeys, KeysReply, Outcome
 from kms.domain.names import SAEId
+from kms.domain.orders import Act, KeyOrder
 from kms.domain.policy import Policy, Rule
+from kms.shell.operator import Operator
 from tests.wired.nodes import Wired, network, wired
 from tests.world import ALICE, ANN, BEN, BOB
 
@@ -62,3 +67,26 @@ async def test_a_random_source_that_fails_refuses_these_and_no_others(
     assert (Outcome.UNAVAILABLE, None) == (refused.outcome, refused.keys)
     assert "randomness" in refused.message
     assert Outcome.DELIVERED is served.outcome
+
+
+async def test_an_operator_at_a_slaves_node_holds_one_back_for_all_and_hears_that_all_know(
+    nodes: Wired, autojump_clock: object
+) -> None:
+    mine = await asked(nodes)
+    pump, nobody = nodes.bob.running.pump, cast(Any, None)
+    operator = Operator(
+        BOB, hands=nobody, clock=nodes.bob.clock, settings=nobody, sealed_status=nobody
+    )
+    operator.opened(pump, nobody, nobody)
+    key_id = UUID(bytes=mine.key_ids[:16])
+    done, told = await operator.order_keys(
+        KeyOrder(act=Act.SUSPEND, key_id=key_id, operator="olga", reason="a drill")
+    )
+    ask = DecKeys(master=ANN, key_ids=mine.key_ids[:16])
+    refused = await nodes.bob.counter.dec_keys(BEA, ask)
+
+    assert (True, True, 1) == (done.changed, told, done.waiting)
+    assert Outcome.BAD_REQUEST is refused.outcome
+    assert {"stream": None, "link": None, "key_id": str(key_id)}.items() <= answered(
+        done, told=told
+    ).items()

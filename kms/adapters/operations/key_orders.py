@@ -46,10 +46,11 @@ def read(act: str, data: bytes) -> KeyOrder:
 
 
 def answered(done: OrderDone, *, told: bool) -> dict[str, object]:
-    """What came of it. ``told``: whether the neighbour knows."""
+    """What came of it. ``told``: whether the other nodes know."""
     return {
         "link": done.link,
         "stream": str(done.ksid) if done.ksid is not None else None,
+        "key_id": str(UUID(int=done.bundle.int ^ done.first)) if done.bundle is not None else None,
         "first": done.first,
         "count": done.count,
         "changed": done.changed,

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from kms.domain.names import KSID, WHOLE_LINK, LinkId
-from kms.domain.records import HoldRecord, LinkRecord, StreamRecord
+from kms.domain.records import BundleRecord, HoldRecord, LinkRecord, StreamRecord
 
 if TYPE_CHECKING:
     from kms.domain.link import Link
@@ -92,9 +92,13 @@ def _streams(one: "Site", two: "Site", link: LinkId) -> list[str]:
 
 
 def _holds(one: "Site", two: "Site", link: LinkId) -> list[str]:
-    """What operators have ordered, of streams that are open at both ends."""
+    """What operators have ordered, of streams that are open at both ends, and of keys for several
+    that both know."""
     mine, theirs = _held(one, link), _held(two, link)
     both = (_open(one, link).keys() & _open(two, link).keys()) | {WHOLE_LINK}
+    for ksid in mine.keys() | theirs.keys():
+        if all((BundleRecord, ksid) in site.disk.records for site in (one, two)):
+            both.add(ksid)
     return [
         f"ordered of {ksid}: {mine.get(ksid)} and {theirs.get(ksid)}"
         for ksid in (mine.keys() | theirs.keys()) & both

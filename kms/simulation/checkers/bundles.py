@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from kms.domain.names import KSID, MaterialId
+from kms.domain.names import HERE, KSID, LinkId, MaterialId
 from kms.domain.records import BundleRecord, BundleState
 
 if TYPE_CHECKING:
@@ -23,6 +23,11 @@ def record_at(site: "Site", name: KSID) -> BundleRecord | None:
     """The bundle as this site's disk has it."""
     record = site.disk.records.get((BundleRecord, name))
     return record if isinstance(record, BundleRecord) else None
+
+
+def links_of(record: BundleRecord) -> tuple[LinkId, ...]:
+    """Where operators' orders about it stand."""
+    return record.links or (HERE,)
 
 
 def parts(record: BundleRecord) -> Iterator[tuple[MaterialId, int, int]]:

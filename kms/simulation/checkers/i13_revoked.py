@@ -15,7 +15,7 @@ from kms.domain.names import KSID, WHOLE_LINK, LinkId
 from kms.domain.orders import Act, KeyOrder, OrderDone
 from kms.domain.ranges import Ranges
 from kms.domain.records import HoldRecord
-from kms.simulation.checkers.bundles import record_at
+from kms.simulation.checkers.bundles import links_of, record_at
 from kms.simulation.checkers.given import DELIVERIES, Given, given
 from kms.simulation.checkers.memory import Remembering, stream_at
 
@@ -106,10 +106,11 @@ class Revoked(Remembering):
     def _leaves(self, site: "Site", key: Given) -> None:
         ksid = self.ksid_of(key.material)
         stream, bundle = stream_at(site, ksid), record_at(site, ksid)
-        subjects = [(link, WHOLE_LINK, 0) for link in bundle.links] if bundle is not None else []
-        if stream is not None:
-            subjects = [(stream.link, ksid, key.index), (stream.link, WHOLE_LINK, 0)]
-        for link, of, index in subjects:
+        links = [stream.link] if stream is not None else []
+        if bundle is not None:
+            links = [*links_of(bundle)]
+        subjects = ((link, ksid, key.index) for link in links)
+        for link, of, index in (*subjects, *((link, WHOLE_LINK, 0) for link in links)):
             subject = (site.place, link, of)
             for what, book in (("compromised", self._lost), ("suspended", self._held)):
                 self.holds(
@@ -123,12 +124,15 @@ class Revoked(Remembering):
 
     def _done(self, site: "Site", order: KeyOrder, done: OrderDone) -> None:
         """An answer of yes is a promise: what was asked for is what is on the disk."""
-        if done.refused or done.link is None:
-            return
-        subject = (site.place, done.link, done.ksid or WHOLE_LINK)
-        wanted: Ranges = (
-            _ALL if order.count is None else ((order.first, order.first + order.count),)
-        )
+        if done.bundle is not None:
+            bundle = record_at(site, done.bundle)
+            for link in links_of(bundle) if bundle is not None else ():
+                self._did(site, order, done, (site.place, link, done.bundle))
+        elif done.link is not None and not done.refused:
+            self._did(site, order, done, (site.place, done.link, done.ksid or WHOLE_LINK))
+
+    def _did(self, site: "Site", order: KeyOrder, done: OrderDone, subject: _Subject) -> None:
+        wanted: Ranges = _ALL if done.count is None else ((done.first, done.first + done.count),)
         held, lost = self._now(subject)
         passed = self._passed.get(subject, [held])
         if order.act is Act.COMPROMISE:

@@ -2,12 +2,14 @@
 
 import random
 from typing import TYPE_CHECKING, ClassVar, Self
+from uuid import UUID
 
 import attrs
 
 from kms.domain.events import KeysOrdered
 from kms.domain.names import KSID, LinkId
 from kms.domain.orders import Act, KeyOrder
+from kms.domain.records import BundleRecord, BundleState
 from kms.simulation.faults.fault import SiteFault, any_site
 from kms.simulation.topology import Topology
 
@@ -23,7 +25,8 @@ _NEWEST = 12
 
 @attrs.frozen(kw_only=True)
 class Revocation(SiteFault):
-    """``kms key`` at one site: about some keys of a stream, all of it, or its whole link."""
+    """``kms key`` at one site: about some keys of a stream, all of it, or its whole link; or about
+    one key for several slaves."""
 
     kinds: ClassVar = tuple(f"operator: kms key {act.value}" for act in Act)
     per_hour: ClassVar = 60.0
@@ -31,7 +34,8 @@ class Revocation(SiteFault):
     scope: float
     """which link and stream, as a share of those that are there"""
     width: float
-    """below 0.04 a whole link, below 0.3 a whole stream, else so much of its newest keys"""
+    """below 0.04 a whole link, below 0.3 a whole stream, below 0.5 a key for several slaves if
+    there is one, else so much of the stream's newest keys"""
 
     @classmethod
     def drawn(cls, at_ms: int, lots: random.Random, topology: Topology) -> Self:
@@ -45,19 +49,9 @@ class Revocation(SiteFault):
 
     def happen(self, simulation: "Simulation") -> None:
         site = self.target(simulation)
-        if not site.running:
+        order = self._order_at(site) if site.running else None
+        if order is None:
             return
-        streams = site.node.streams.statistics()
-        if not streams:
-            return
-        stream = streams[int(self.scope * len(streams))]
-        if self.width < 0.04:
-            order = _order(self.act, link=stream.link)
-        elif self.width < 0.3 or not stream.next_index:
-            order = _order(self.act, ksid=stream.ksid)
-        else:
-            count = min(1 + int(self.width * _NEWEST), stream.next_index)
-            order = _order(self.act, ksid=stream.ksid, first=stream.next_index - count, count=count)
         _give(simulation, site, order)
         if self.act is Act.SUSPEND:
             low, high = _RESUMED_AFTER_MS
@@ -65,17 +59,48 @@ class Revocation(SiteFault):
             delay_ms = low + self.scope * (high - low)
             simulation.loop.after_ms(delay_ms, lambda: _give(simulation, site, again))
 
+    def _order_at(self, site: "Site") -> KeyOrder | None:
+        several = _bundles(site) if 0.3 <= self.width < 0.5 else []
+        if several:
+            bundle = several[int(self.scope * len(several))]
+            index = int(self.width * 1000) % bundle.count
+            return _order(self.act, key_id=UUID(int=bundle.name.int ^ index))
+        streams = site.node.streams.statistics()
+        if not streams:
+            return None
+        stream = streams[int(self.scope * len(streams))]
+        if self.width < 0.04:
+            return _order(self.act, link=stream.link)
+        if self.width < 0.3 or not stream.next_index:
+            return _order(self.act, ksid=stream.ksid)
+        count = min(1 + int(self.width * _NEWEST), stream.next_index)
+        return _order(self.act, ksid=stream.ksid, first=stream.next_index - count, count=count)
+
+
+def _bundles(site: "Site") -> list[BundleRecord]:
+    """On its disk, and not over."""
+    records = [each for each in site.disk.records.values() if isinstance(each, BundleRecord)]
+    return [each for each in records if each.state is BundleState.HELD]
+
 
 def _order(
     act: Act,
     *,
     link: LinkId | None = None,
     ksid: KSID | None = None,
+    key_id: UUID | None = None,
     first: int = 0,
     count: int | None = None,
 ) -> KeyOrder:
     return KeyOrder(
-        act=act, link=link, ksid=ksid, first=first, count=count, operator="olga", reason="a drill"
+        act=act,
+        link=link,
+        ksid=ksid,
+        key_id=key_id,
+        first=first,
+        count=count,
+        operator="olga",
+        reason="a drill",
     )
 
 

@@ -13,7 +13,7 @@ from kms.domain.direction import Direction
 from kms.domain.names import BlockId, LinkId, SecretId
 from kms.domain.otp import universal_hash
 from kms.domain.secret import Secret
-from kms.domain.wireheld import Held, IndexRange
+from kms.domain.wireheld import Held, HeldKeys, IndexRange
 
 LINK, SECRET = LinkId("alice~bob"), SecretId("00112233445566778899aabbccddeeff")
 BLOCK = UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
@@ -63,6 +63,16 @@ def messages() -> dict[str, wire.Message | wire.Opening]:
             0,
             [IndexRange(4, 2**32 - 1)],
             [IndexRange(0, 1), IndexRange(3, 3)],
+            "olga",
+            "a laptop was lost",
+        ),
+        "held, keys for several slaves": HeldKeys(
+            KSID.bytes,
+            "sae:ann",
+            1_700_000_000_000,
+            0,
+            [IndexRange(4, 4)],
+            [IndexRange(0, 1)],
             "olga",
             "a laptop was lost",
         ),
