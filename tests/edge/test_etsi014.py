@@ -8,11 +8,13 @@ import pytest
 import trio
 
 from kms.adapters.memory.northbound import MemoryNorthbound
+from kms.domain.keyrequests import EncKeys, KeysReply
 from kms.domain.limits import KEYS_BODY_BYTES_MAX
+from kms.domain.names import SAEId
 from tests.adapters.etsi004_http_client import BOB, WAYS
 from tests.adapters.etsi014_http_client import Site, ids, parsed, site, url
 from tests.edge.hostile import KEYS_OPENINGS, KEYS_PIECES, bent, try_bent, try_listed
-from tests.edge.support import SHORT, reply, until_closed
+from tests.edge.support import SHORT, reply, until, until_closed
 
 BOUNDS = attrs.evolve(SHORT, body_bytes_max=KEYS_BODY_BYTES_MAX, connections_max=100)
 ENC = f"POST {url('enc_keys', BOB)} HTTP/1.1\r\nHost: k\r\n".encode()
@@ -107,6 +109,36 @@ async def test_pipelined_requests_are_answered_in_order(way: str) -> None:
                 heard += more
 
         assert [1, 2] == [each.count(b"key_ID") for each in heard.split(b"HTTP/1.1 200")[1:]]
+
+
+class Slow(MemoryNorthbound):
+    """enc_keys takes its time."""
+
+    waiting = 0
+
+    async def enc_keys(self, caller: SAEId, request: EncKeys) -> KeysReply:
+        self.waiting += 1
+        try:
+            await trio.sleep(30)
+            return await super().enc_keys(caller, request)
+        finally:
+            self.waiting -= 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("asked", [1, 2])
+async def test_who_hangs_up_costs_no_key_however_many_requests_it_sent_at_once(
+    way: str, asked: int
+) -> None:
+    counter = Slow()
+    one = f"GET {url('enc_keys', BOB)}?number=1 HTTP/1.1\r\nHost: k\r\n\r\n".encode()
+    async with site(way, counter, bounds=BOUNDS) as here:
+        async with here.edge.connect() as stream:
+            await stream.send_all(one * asked)
+            await until(lambda: counter.waiting == 1)
+        await until(lambda: here.edge.server.statistics().connections == 0)
+
+        assert counter.waiting == 0
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -243,6 +243,18 @@ async def test_a_client_that_hangs_up_cancels_its_hot_request() -> None:
         assert await edge.answers()
 
 
+async def test_hanging_up_ends_a_hot_wait_whatever_was_sent_after_the_request() -> None:
+    hot = SmallHot()
+    async with running(small_app(), authority=AUTHORITY, hot=hot) as edge:
+        async with edge.connect() as stream:
+            await stream.send_all(THINK)
+            await until(lambda: hot.thinking == 1)
+            await stream.send_all(ECHO * 2)
+        await until(lambda: edge.server.statistics().connections == 0, seconds=0.8)
+
+        assert (hot.thinking, edge.server.statistics().hot) == (0, 0)
+
+
 @pytest.mark.slow
 async def test_a_hot_handler_may_think_longer_than_any_deadline_of_the_edge() -> None:
     bounds = attrs.evolve(SHORT, idle_s=0.2)

@@ -191,6 +191,14 @@ async def test_a_client_that_hangs_up_cancels_its_handler(requests: int) -> None
         assert await edge.answers()
 
 
+async def test_two_requests_in_one_write_are_both_answered_to_who_stays() -> None:
+    async with running(small_app(), authority=AUTHORITY) as edge, edge.connect() as stream:
+        await stream.send_all(THINK + PROBE)
+
+        assert b"thought" in await reply(stream)
+        assert b"der" in await reply(stream)
+
+
 @pytest.mark.slow
 async def test_a_handler_may_think_longer_than_any_deadline_of_the_edge() -> None:
     bounds = attrs.evolve(SHORT, idle_s=0.2)
