@@ -3,20 +3,14 @@
 import base64
 import json
 import stat
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
-from functools import partial
+from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-import trio
 
 from kms.adapters.pki import issue
 from kms.cli import main
-from kms.cli.application.keys import Fetched, show
-from kms.cli.application.output_file import new_file
 from kms.domain.errors import Sealed
 from kms.domain.policy import Policy
 from kms.ports.northbound import Overloaded
@@ -202,55 +196,6 @@ async def test_keys_that_came_before_a_fault_are_not_thrown_away(
 
     assert (LATER, 2, 64) == (status, len(out.splitlines()), len(file.read_bytes()))
     assert "not all of 5 keys" in err
-
-
-@pytest.mark.slow
-async def test_keys_whose_lines_nobody_reads_are_in_their_file(
-    world: AppWorld, tmp_path: Path
-) -> None:
-    """As ``kms app get ... --output FILE | head -1`` does."""
-    ksid, file = await world.stream(), tmp_path / "keys"
-    demo = ("--demo", world.directory, "--as", "alice", "--wait", "0.2")
-    words = ("app", "get", "--ksid", ksid, "--count", 50, "--output", file, *demo)
-    command = [sys.executable, "-m", "kms.cli", *map(str, words)]
-    async with trio.open_nursery() as nursery:
-        start = partial(trio.run_process, command, stdout=subprocess.PIPE, check=False)
-        process = await nursery.start(partial(start, stderr=subprocess.PIPE))
-        await process.stdout.receive_some(1)
-        await process.stdout.aclose()
-        said = (await process.stderr.receive_some()).decode()
-    delivered = len(world.northbound.delivered)
-
-    assert "nobody reads the standard output any more" in said
-    assert 1 <= delivered < 50
-    assert 32 * delivered == len(file.read_bytes())
-
-
-@pytest.mark.parametrize("as_json", [False, True])
-def test_keys_that_came_before_ctrl_c_are_shown_and_their_file_stays(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], as_json: bool
-) -> None:
-    def two() -> Iterator[Fetched]:
-        for index in range(2):
-            yield Fetched(name={"index": index}, bits=bytearray(32))
-        raise KeyboardInterrupt
-
-    with new_file(tmp_path / "keys", force=False) as file:
-        ends = show(two(), file, None, as_json=as_json)
-    out = capsys.readouterr().out
-
-    assert isinstance(ends, KeyboardInterrupt)
-    assert 64 == len((tmp_path / "keys").read_bytes())
-    assert 2 == (len(json.loads(out)["keys"]) if as_json else len(out.splitlines()))
-
-
-def test_ctrl_c_before_the_first_key_leaves_nothing() -> None:
-    def none() -> Iterator[Fetched]:
-        raise KeyboardInterrupt
-        yield
-
-    with pytest.raises(KeyboardInterrupt):
-        show(none(), None, None, as_json=True)
 
 
 async def test_nothing_is_left_of_a_file_that_got_no_key(world: AppWorld, tmp_path: Path) -> None:

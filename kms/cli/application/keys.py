@@ -4,46 +4,28 @@ Rules: a key is shown only where that was asked for: ``--reveal``, or a file tha
 alone. Else a fingerprint is, by which two ends can see that they hold the same key.
 """
 
-import base64
-import hashlib
-import os
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Annotated, BinaryIO, Final, Literal
+from typing import Annotated, Final
 from uuid import UUID
 
-import attrs
-import msgspec
 from cyclopts import Parameter
 
 from kms.cli.application.output_file import new_file
 from kms.cli.application.place import NOWHERE, At, Place, at
+from kms.cli.application.showing import Fetched, Reveal, show
 from kms.cli.application.streams import KSIDText, client, parsed, streaming, wrong_url
 from kms.cli.application.told import Patience, failed
 from kms.cli.output import JSON
 from kms.client import BadAnswer, ClientError, Key, Keys, SyncKeyClient
 from kms.domain.errors import LocalFault
-from kms.domain.secret import zero
 
-Reveal = Literal["hex", "base64"]
 # A mistyped number must not drain a link.
 COUNT_MAX: Final = 100_000
 # So many keys with IDs are asked for at once, if the node allows.
 _BATCH: Final = 100
-# Of a shorter key a fingerprint would tell too much.
-_FINGERPRINTED_BYTES: Final = 16
-
-
-@attrs.define(eq=False, repr=False)
-class Fetched:
-    """A key and what it is found by."""
-
-    name: dict[str, object]
-    """its index, or its key ID"""
-    bits: bytearray
 
 
 def get(
@@ -97,19 +79,19 @@ def _only_streams(where: At, ksid: str | None, key_id: tuple[str, ...], size: in
         )
 
 
-def _of_stream(where: At, ksid: UUID, index: int | None, count: int) -> Iterator[Fetched]:
+def _of_stream(where: At, ksid: UUID, index: int | None, count: int) -> Iterator[list[Fetched]]:
     patience, other = Patience(where.wait_s), where.other
     with client(where) as asked:
         stream = patience(lambda: asked.join(ksid, source=where.source, destination=other))
         for number in range(count):
             wanted = None if index is None else index + number
             key = patience(partial(stream.get, wanted))
-            yield Fetched(name={"index": key.index, **_age_and_hops(key)}, bits=key.bits)
+            yield [Fetched(name={"index": key.index, **_age_and_hops(key)}, bits=key.bits)]
 
 
 def _with_ids(
     where: At, key_id: tuple[str, ...], size: int | None, count: int
-) -> Iterator[Fetched]:
+) -> Iterator[list[Fetched]]:
     patience, other = Patience(where.wait_s, awaited=()), where.other
     if key_id and (size is not None or count != 1):
         raise LocalFault(
@@ -118,7 +100,7 @@ def _with_ids(
     wanted = [_key_id(text) for text in key_id]
     with keys_client(where) as asked:
         if wanted:
-            yield from _each(patience(lambda: asked.dec_keys(other, wanted)))
+            yield _each(patience(lambda: asked.dec_keys(other, wanted)))
             return
         most = _BATCH
         if count > 1:
@@ -127,7 +109,7 @@ def _with_ids(
         for done in range(0, count, most):
             number = min(most, count - done)
             ask = partial(asked.enc_keys, other, number=number, size=size)
-            yield from _each(patience(ask))
+            yield _each(patience(ask))
 
 
 def _age_and_hops(key: Key) -> dict[str, object]:
@@ -139,82 +121,8 @@ def _age_and_hops(key: Key) -> dict[str, object]:
     return {name: details[name] for name in ("age", "hops") if isinstance(details.get(name), int)}
 
 
-def _each(keys: Keys) -> Iterator[Fetched]:
-    for key in keys:
-        yield Fetched(name={"key_id": str(key.key_id)}, bits=key.bits)
-
-
-def show(
-    fetched: Iterator[Fetched], file: BinaryIO | None, reveal: Reveal | None, *, as_json: bool
-) -> ClientError | LocalFault | KeyboardInterrupt | None:
-    """Every key is shown as was asked; what ended it after the first, if anything: the keys before
-    are spent, so they are shown, and their file stays."""
-    listed: list[dict[str, object]] = []
-    ends: ClientError | LocalFault | KeyboardInterrupt | None = None
-    shown = 0
-    try:
-        for key in fetched:
-            try:
-                fields = _fields(key, reveal)
-                if file is not None:
-                    file.write(key.bits)
-            finally:
-                zero(key.bits)
-            shown += 1
-            listed.append(fields)
-            if not as_json and not _told(_sentence(fields)):
-                ends = _unread(shown)
-                break
-    except ClientError as error:
-        if not shown:
-            raise failed(error) from error
-        ends = error
-    except KeyboardInterrupt as stopped:
-        if not shown:
-            raise
-        ends = stopped
-    if as_json and not _told(msgspec.json.encode({"keys": listed}).decode()):
-        ends = ends or _unread(shown)
-    return ends
-
-
-def _told(line: str) -> bool:
-    """Whether somebody may read it. If not, the interpreter says nothing of it at its end."""
-    try:
-        print(line, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return False
-    return True
-
-
-def _unread(shown: int) -> LocalFault:
-    return LocalFault(
-        f"nobody reads the standard output any more, after {shown} keys",
-        hint="with --output they are in their file",
-    )
-
-
-def _fields(key: Fetched, reveal: Reveal | None) -> dict[str, object]:
-    fields = {**key.name, "bytes": len(key.bits), "fingerprint": fingerprint(key.bits)}
-    if reveal == "hex":
-        fields["key"] = key.bits.hex()
-    elif reveal == "base64":
-        fields["key"] = base64.b64encode(key.bits).decode()
-    return fields
-
-
-def _sentence(fields: dict[str, object]) -> str:
-    words = [f"{name} {value}" for name, value in fields.items() if value is not None]
-    return "  ".join(words)
-
-
-def fingerprint(bits: bytearray) -> str | None:
-    """The same at both ends exactly if the keys are; none of a short key. It tells 64 bits about
-    the key to whoever can compute without bound: do not publish it where that counts."""
-    if len(bits) < _FINGERPRINTED_BYTES:
-        return None
-    return hashlib.blake2b(bits, digest_size=8, person=b"kms app get").hexdigest()
+def _each(keys: Keys) -> list[Fetched]:
+    return [Fetched(name={"key_id": str(key.key_id)}, bits=key.bits) for key in keys]
 
 
 def keys_client(where: At) -> SyncKeyClient:
