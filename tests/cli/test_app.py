@@ -112,6 +112,14 @@ async def test_keys_with_ids_are_made_by_one_and_fetched_by_the_other(world: App
     assert "not found on KME" in said
 
 
+async def test_one_more_application_gets_the_keys_as_well(world: AppWorld) -> None:
+    made = await world.done("alice", "get", "--count", 20, "--also", "sae:app.c")
+    words = [word for key in made["keys"] for word in ("--key-id", key["key_id"])]
+
+    assert made == await world.done("bob", "get", *words)
+    assert [{"sae:app.c"}] * 20 == [each.waiting for each in world.kme.keys.values()]
+
+
 async def test_no_key_left_is_a_matter_of_time(world: AppWorld) -> None:
     world.kme.empty = True
 
@@ -288,6 +296,8 @@ async def test_a_node_is_named_by_its_url_and_we_by_our_certificate(world: AppWo
         (["--demo", "DIR", "--as", "alice", "--interface", "004"], "--ksid"),
         (["--demo", "DIR", "--as", "alice", "--ksid", "x"], "UUID version 4"),
         (["--demo", "DIR", "--as", "alice", "--ksid", str(uuid4()), "--size", "8"], "--size"),
+        (["--demo", "DIR", "--as", "alice", "--ksid", str(uuid4()), "--also", "b"], "--also"),
+        (["--demo", "DIR", "--as", "alice", "--key-id", str(uuid4()), "--also", "b"], "--also"),
         (["--demo", "DIR", "--as", "alice", "--url", "ftp://h"], "--url https"),
         (
             ["--demo", "DIR", "--as", "alice", "--url", "tls://h", "--interface", "014"],

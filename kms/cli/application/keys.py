@@ -38,6 +38,10 @@ def get(
     ] = (),
     size: Annotated[int | None, Parameter(help="bits of each key with an ID")] = None,
     count: Annotated[int, Parameter(help="how many keys")] = 1,
+    also: Annotated[
+        tuple[str, ...],
+        Parameter(negative="", help="one more application of the fresh keys, repeatable"),
+    ] = (),
     reveal: Annotated[Reveal | None, Parameter(help="show the keys: hex or base64")] = None,
     output: Annotated[
         Path | None, Parameter(help="the keys' bytes into this new file, mode 0600")
@@ -50,12 +54,12 @@ def get(
     if not 1 <= count <= COUNT_MAX:
         raise LocalFault(f"{count} keys cannot be asked for", hint=f"give 1 to {COUNT_MAX}")
     if where.interface != "014":
-        _only_streams(where, ksid, key_id, size)
+        _only_streams(where, ksid, key_id, size, also)
         fetched = _of_stream(where, parsed(ksid or ""), index, count)
     else:
         if ksid is not None or index is not None:
             raise LocalFault("keys with IDs have no KSID or index", hint="give --interface 004")
-        fetched = _with_ids(where, key_id, size, count)
+        fetched = _with_ids(where, key_id, size, count, also)
     with ExitStack() as stack:
         file = stack.enter_context(new_file(output, force=force)) if output else None
         ends = show(fetched, file, reveal, as_json=json)
@@ -66,12 +70,16 @@ def get(
         raise ends
 
 
-def _only_streams(where: At, ksid: str | None, key_id: tuple[str, ...], size: int | None) -> None:
+def _only_streams(
+    where: At, ksid: str | None, key_id: tuple[str, ...], size: int | None, also: tuple[str, ...]
+) -> None:
     streaming(where)
     if ksid is None:
         raise LocalFault(
             "no stream is named", hint="give --ksid KSID, or --interface 014 for keys with IDs"
         )
+    if also:
+        raise LocalFault("a stream has two applications", hint="leave --also out, or --ksid")
     if key_id or size is not None:
         raise LocalFault(
             "keys of a stream have an index, and the size that it was opened with",
@@ -90,12 +98,13 @@ def _of_stream(where: At, ksid: UUID, index: int | None, count: int) -> Iterator
 
 
 def _with_ids(
-    where: At, key_id: tuple[str, ...], size: int | None, count: int
+    where: At, key_id: tuple[str, ...], size: int | None, count: int, also: tuple[str, ...]
 ) -> Iterator[list[Fetched]]:
     patience, other = Patience(where.wait_s, awaited=()), where.other
-    if key_id and (size is not None or count != 1):
+    if key_id and (size is not None or count != 1 or also):
         raise LocalFault(
-            "keys that exist have their size and number", hint="leave --size and --count out"
+            "keys that exist have their size, number and applications",
+            hint="leave --size, --count and --also out",
         )
     wanted = [_key_id(text) for text in key_id]
     with keys_client(where) as asked:
@@ -108,7 +117,7 @@ def _with_ids(
             most = max(1, min(most, status.max_key_per_request))
         for done in range(0, count, most):
             number = min(most, count - done)
-            ask = partial(asked.enc_keys, other, number=number, size=size)
+            ask = partial(asked.enc_keys, other, number=number, size=size, additional_slaves=also)
             yield _each(patience(ask))
 
 
