@@ -325,8 +325,7 @@ class Register:
 
     def deadline_ms(self) -> int | None:
         """When a timer fires or a tombstone ends."""
-        if self.now is None:
-            return None
+        assert self.now is not None, "timers are set in events"
         deadlines = self.due.deadline_ms(self.now), self.tombstones.end_ms(self.now)
         return min((each for each in deadlines if each is not None), default=None)
 

@@ -131,6 +131,18 @@ def test_the_alarm_ends_with_the_last_stream_that_was_promised_anything() -> Non
     assert reasons == ["nothing is promised any longer"]
 
 
+def test_promises_that_end_unbroken_end_without_a_word() -> None:
+    pair = Watched()
+    pair.close(A)
+    pair.settle()
+    pair.close("bob")  # type: ignore[arg-type]
+    pair.settle()
+    pair.pass_s(5)
+
+    assert [] == pair.said
+    assert not pair.a.streams._watch._watched
+
+
 def test_a_node_that_has_just_started_is_not_alarmed_for_what_it_has_not_measured() -> None:
     pair = Watched()
     pair.set_link(0.0)

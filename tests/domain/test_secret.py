@@ -30,6 +30,14 @@ def test_a_secret_is_a_copy_and_an_adopted_one_is_not() -> None:
     assert [bytes(copied.expose()), bytes(adopted.expose())] == [b"abc", b"xbc"]
 
 
+def test_parts_are_joined_in_order_and_wiped() -> None:
+    parts = [Secret(b"abc"), Secret(b""), Secret(b"de")]
+    joined = Secret.joined(parts)
+
+    assert Secret(b"abcde") == joined
+    assert [bytes(3), b"", bytes(2)] == [bytes(each.expose()) for each in parts]
+
+
 def test_what_is_exposed_cannot_be_written() -> None:
     with pytest.raises(TypeError):
         Secret(b"abc").expose()[0] = 0

@@ -9,6 +9,7 @@ from kms.domain import limits
 from kms.domain.effects import Refuse
 from kms.domain.events import NetworkChanged
 from kms.domain.names import NodeId
+from kms.domain.newcomer import _full
 from kms.domain.policy import Policy
 from kms.domain.qos import min_bps_for
 from kms.domain.records import StreamRecord
@@ -21,6 +22,7 @@ from tests.domain.streams_play import (
     DIRECTORY,
     EVE,
     KNOWN,
+    LINK,
     STRANGER,
     A,
     B,
@@ -409,6 +411,19 @@ def test_what_a_neighbour_announces_takes_no_place_of_those_who_open(
     assert told == 3
     assert [pair.status(A, number) for number in numbers[:3]] == [None] * 3, "they wait for Bob"
     assert "the application already has 3 streams" in pair.message(A, numbers[3])
+
+
+def test_a_node_that_is_full_takes_no_stream_of_a_neighbours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pair = Pair()
+    pair.open(A, ANN)
+    pair.settle()
+    monkeypatch.setattr(limits, "STREAMS_MAX", 1)
+    monkeypatch.setattr(limits, "STREAMS_ANNOUNCED_MAX", 9)
+    register = pair.a.streams._register
+
+    assert "this node already has 1 streams" == _full(register, LINK, ANN, BEN)
 
 
 def test_a_node_has_a_limited_number_of_streams(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from kms.domain.requests import GetKey
 from kms.domain.retention import Retention
 from kms.domain.status import QoS, Status
 from kms.domain.stream import Stream, Waiting
+from kms.domain.streams import Streams
 from kms.domain.supply import ENTRIES_FREE
 from kms.domain.wire import Announce, Mark, Marked, Message
 from tests.domain.streams_play import (
@@ -54,6 +55,12 @@ def mark(next_index: int, *, joined: bool = True, closed: bool = False) -> Mark:
     return Mark(
         ksid=KNOWN.bytes, next_index=next_index, joined=joined, closed=closed, wanted=0, branch=0
     )
+
+
+def test_before_the_first_event_nothing_is_promised_served_or_due() -> None:
+    streams = Streams(A, [], {})
+
+    assert ((0, None, None), None) == (streams.service(LINK), streams.deadline_ms())
 
 
 # ---- the network --------------------------------------------------------------------------
