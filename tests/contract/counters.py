@@ -26,6 +26,7 @@ from kms.adapters.etsi004_binary import (
     OpenConnectResponse,
 )
 from kms.adapters.etsi004_http import HotGetKey, etsi004_app
+from kms.adapters.etsi014_http import HotKeys, etsi014_app
 from kms.adapters.memory.northbound import MemoryNorthbound
 from kms.domain.keyrequests import (
     DecKeys,
@@ -43,9 +44,9 @@ from kms.domain.status import QoS, Status
 from kms.ports.northbound import Forbidden, Northbound
 from tests.adapters.etsi004_http_client import Answer
 from tests.adapters.etsi004_http_client import Client as HTTPClient
+from tests.adapters.etsi014_http_client import BOUNDS as KEYS_BOUNDS
+from tests.adapters.etsi014_http_client import NODE, bits, ids
 from tests.adapters.etsi014_http_client import Client as KeysClient
-from tests.adapters.etsi014_http_client import bits, ids
-from tests.adapters.etsi014_http_client import site as keys_site
 from tests.edge.authority import Authority
 from tests.edge.binary import BinaryClient, running_binary
 from tests.edge.support import Running, running
@@ -85,11 +86,13 @@ async def frames(counter: Northbound, dialect: Dialect) -> AsyncIterator[Northbo
 
 
 @asynccontextmanager
-async def keys(policy: Policy, way: str) -> AsyncIterator[Northbound]:
-    """Keys with IDs, over HTTP and JSON, on this way."""
-    fake = MemoryNorthbound(policy=policy)
-    async with keys_site(way, fake, authority=AUTHORITY) as here:
-        yield OverKeys(fake, here.edge)
+async def keys(counter: Northbound, *, fast: bool) -> AsyncIterator[Northbound]:
+    """Keys with IDs, over HTTP and JSON; on this or that of the ways, as ``http``."""
+    log = structlog.wrap_logger(None, processors=[_drop])
+    hot = HotKeys(counter, NODE, log) if fast else None
+    app = etsi014_app(counter, NODE, log)
+    async with running(app, authority=AUTHORITY, bounds=KEYS_BOUNDS, hot=hot) as edge:
+        yield OverKeys(counter, edge)
 
 
 INTERFACES: dict[str, Callable[[Northbound], Made]] = {
@@ -99,6 +102,11 @@ INTERFACES: dict[str, Callable[[Northbound], Made]] = {
     "frames-B": partial(frames, dialect=Dialect.B),
 }
 """what applications call, with any counter behind it"""
+KEY_INTERFACES: dict[str, Callable[[Northbound], Made]] = {
+    "keys-fast": partial(keys, fast=True),
+    "keys-slow": partial(keys, fast=False),
+}
+"""the same, for keys with IDs"""
 
 COUNTERS: dict[str, Callable[[Policy], Made]] = {
     "memory": memory,
@@ -106,8 +114,7 @@ COUNTERS: dict[str, Callable[[Policy], Made]] = {
 }
 KEY_COUNTERS: dict[str, Callable[[Policy], Made]] = {
     "memory": memory,
-    "keys-fast": lambda policy: keys(policy, "fast"),
-    "keys-slow": lambda policy: keys(policy, "slow"),
+    **{name: partial(_over_fake, interface) for name, interface in KEY_INTERFACES.items()},
 }
 """those that give keys with IDs"""
 
@@ -124,6 +131,10 @@ class _Over:
 
     def is_revoked(self, fingerprint: str) -> bool:
         return self._counter.is_revoked(fingerprint)
+
+    def hot(self) -> int:
+        """Requests answered on the fast way."""
+        return self._edge.server.statistics().hot
 
     # What the interface does not have.
 
