@@ -25,6 +25,7 @@ from kms.domain.outbox import Outbox
 from kms.domain.pace import stock_chunks
 from kms.domain.register import Register
 from kms.domain.requests import KeysRequest
+from kms.domain.slaves import no_neighbour
 from kms.domain.unserved import Unserved, bad_request, forbidden
 
 _METHODS = {EncKeys: "enc_keys", DecKeys: "dec_keys", PairStatus: "status"}
@@ -53,7 +54,9 @@ class KeysDesk:
             if isinstance(request, EncKeys) and request.additional_slaves:
                 self._entrusting.asked(event, request, out)
             elif isinstance(request, EncKeys):
-                _, link = self._way_to(event.caller, request.slave)
+                node, link = self._way_to(event.caller, request.slave)
+                if link not in self._register.channels:
+                    raise no_neighbour(request.slave, node)
                 self._issuing.asked(event, request, link, out)
             elif isinstance(request, DecKeys):
                 self._claiming.asked(event, request, out)

@@ -4,10 +4,10 @@ them, and at which rate (I3)."""
 from kms.domain import limits
 from kms.domain.errors import BadName
 from kms.domain.keyrequests import EncKeys
-from kms.domain.names import LinkId, SAEId, link_id
+from kms.domain.names import LinkId, NodeId, SAEId, link_id
 from kms.domain.policy import Rule
 from kms.domain.register import Register
-from kms.domain.unserved import bad_request, forbidden, unavailable
+from kms.domain.unserved import Unserved, bad_request, forbidden, unavailable
 
 Ways = dict[LinkId | None, list[SAEId]]
 """who lives behind which link; None: here"""
@@ -33,10 +33,14 @@ def ways_to(register: Register, caller: SAEId, request: EncKeys) -> Ways:
             ways.setdefault(None, []).append(slave)
             continue
         if link not in register.channels:
-            message = f"{slave} lives at {node}, which is no neighbour: no key is relayed yet"
-            raise bad_request(message)
+            raise no_neighbour(slave, node)
         ways.setdefault(link, []).append(slave)
     return ways
+
+
+def no_neighbour(slave: SAEId, node: NodeId) -> Unserved:
+    """The slave lives where no link of this node goes."""
+    return bad_request(f"{slave} lives at {node}, which is no neighbour: no key is relayed yet")
 
 
 Paid = dict[SAEId, Rule]

@@ -490,7 +490,7 @@ def test_the_status_of_an_unknown_slave_and_of_one_that_policy_bars_is_refused()
     assert isinstance(barred, Refuse)
 
 
-def test_a_pair_over_a_link_that_the_node_has_not_is_unavailable_and_holds_nothing() -> None:
+def test_a_slave_at_a_node_that_is_no_neighbour_has_no_keys_and_can_never_have_any() -> None:
     pair = Pair()
     there = SAEId("sae:carl.carol")
     pair.tell_network({**DIRECTORY, there: "carol"}, POLICY)  # type: ignore[dict-item]
@@ -498,7 +498,8 @@ def test_a_pair_over_a_link_that_the_node_has_not_is_unavailable_and_holds_nothi
 
     assert isinstance(found, PairStatusReply)
     assert ("carol", 0) == (found.slave_node, found.stored_keys)
-    assert Outcome.UNAVAILABLE is refusal(pair, enc(pair, slave=there))[0]
+    words = "sae:carl.carol lives at carol, which is no neighbour: no key is relayed yet"
+    assert (Outcome.BAD_REQUEST, words) == refusal(pair, enc(pair, slave=there))
 
 
 # ---- time, policy and the last index ------------------------------------------------------------
