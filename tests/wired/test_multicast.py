@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from kms.adapters.operations.key_orders import answered
-from kms.domain.keyrequests import DecKeys, EncKeys, KeysReply, Outcome
+from kms.domain.keyrequests import DecKeys, EncKeys, KeysReply, Outcome, PairStatus
 from kms.domain.names import SAEId
 from kms.domain.orders import Act, KeyOrder
 from kms.domain.policy import Policy, Rule
@@ -16,19 +16,20 @@ from kms.shell.operator import Operator
 from tests.wired.nodes import Wired, network, wired
 from tests.world import ALICE, ANN, BEN, BOB
 
-BEA = SAEId("sae:bea")
+ANA, BEA = SAEId("sae:ana"), SAEId("sae:bea")
 
 
 @pytest.fixture
 async def nodes() -> AsyncIterator[Wired]:
     policy = Policy(rules=(Rule(one=ANN, other="sae:*"),))
-    async with wired(view=network(policy, {ANN: ALICE, BEN: BOB, BEA: BOB})) as both:
+    async with wired(view=network(policy, {ANN: ALICE, ANA: ALICE, BEN: BOB, BEA: BOB})) as both:
         yield both
 
 
-async def asked(nodes: Wired) -> KeysReply:
-    """Keys that ann gets for both, as soon as there is key enough."""
-    wish = EncKeys(slave=BEN, additional_slaves=(BEA,), number=5, key_bytes=32)
+async def asked(nodes: Wired, *slaves: SAEId) -> KeysReply:
+    """Keys that ann gets for these, or ben and bea, as soon as there is key enough."""
+    first, *others = slaves or (BEN, BEA)
+    wish = EncKeys(slave=first, additional_slaves=tuple(others), number=5, key_bytes=32)
     with trio.fail_after(30):
         while True:
             reply = await nodes.alice.counter.enc_keys(ANN, wish)
@@ -49,6 +50,24 @@ async def test_a_master_and_two_slaves_get_the_same_keys_each_of_them_once(
     assert 160 == len(mine.keys)
     assert mine.keys == first.keys == second.keys
     assert Outcome.BAD_REQUEST is again.outcome
+
+
+async def test_a_slave_at_the_masters_own_node_is_served_beside_others_and_not_alone(
+    nodes: Wired, autojump_clock: object
+) -> None:
+    """As docs/interfaces.md says where the standard is silent."""
+    here = nodes.alice.counter
+    alone = await here.enc_keys(ANN, EncKeys(slave=ANA, number=1, key_bytes=32))
+    status = await here.pair_status(ANN, PairStatus(slave=ANA))
+    beside = await asked(nodes, ANA, BEN)
+    theirs = [
+        await counter.dec_keys(slave, DecKeys(master=ANN, key_ids=beside.key_ids))
+        for counter, slave in ((here, ANA), (nodes.bob.counter, BEN))
+    ]
+
+    assert [Outcome.BAD_REQUEST] * 2 == [alone.outcome, status.outcome]
+    assert "shares keys between nodes only" in alone.message
+    assert [beside.keys] * 2 == [each.keys for each in theirs]
 
 
 async def test_a_random_source_that_fails_refuses_these_and_no_others(
