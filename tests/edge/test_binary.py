@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from kms.adapters.etsi004_binary import (
+    Dialect,
     GetKeyRequest,
     OpenConnectRequest,
     OpenConnectResponse,
@@ -78,6 +79,24 @@ async def test_a_request_may_be_cut_anywhere_and_is_answered() -> None:
             await stream.send_all(PROBE[length:])
 
             assert await received(stream, len(PROBED)) == PROBED
+
+
+async def test_a_mimetype_field_that_was_not_cleared_is_read_up_to_its_nul() -> None:
+    """As a program in C sends its char[256]; the connection goes on."""
+    order = OpenConnectRequest(
+        source=ALICE, destination=BOB, qos=QoS(key_chunk_size=32), ksid=None, dialect=Dialect.B
+    )
+    frame = bytearray(encode(order))
+    frame[-16 - 255 : -16] = b"\xff" * 255
+    async with (
+        running_binary(MemoryNorthbound(), authority=AUTHORITY) as edge,
+        edge.connect() as stream,
+    ):
+        await stream.send_all(frame)
+        opened = await received(stream, 8 + 4 + 28 + 256 + 16)
+
+        assert (0x03, Status.PEER_NOT_CONNECTED_YET) == (opened[3], opened[11])
+        assert await answers(stream)
 
 
 # ---- who may come in ------------------------------------------------------------------------

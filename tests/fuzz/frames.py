@@ -1,8 +1,9 @@
 """What an application sends over the binary interface: the reader that tells dialects apart, the
 node that is asked, and the frame that is answered.
 
-However the bytes are cut into pieces they read the same; what was read is written again as it was;
-and every request gets one answer of the caller's version and dialect that fits one TLS record.
+However the bytes are cut into pieces they read the same; what was read is written again as it was,
+but for what lies behind the NUL of a mimetype field; and every request gets one answer of the
+caller's version and dialect that fits one TLS record.
 """
 
 if __name__ == "__main__":
@@ -24,6 +25,7 @@ from kms.adapters.etsi004_binary import (
     RESPONSES,
     VERSION,
     VERSION_B,
+    Dialect,
     ErrorReply,
     GetKeyRequest,
     GetKeyResponse,
@@ -93,7 +95,8 @@ def _read(data: bytes, piece: int) -> list[tuple[Version, Frame | str]]:
             for message in reader.feed(data[at : at + piece]):
                 assert isinstance(message, Frame)
                 again = bytes(encode(message, version=reader.version))
-                assert data[begin : begin + len(again)] == again, "what was read is written"
+                sent = _cleared(data[begin : begin + len(again)], message)
+                assert sent == again, "what was read is written"
                 begin += len(again)
                 found.append((reader.version, message))
             assert len(reader.space()) <= REQUEST_PAYLOAD_BYTES_MAX, "memory is bounded"
@@ -101,6 +104,14 @@ def _read(data: bytes, piece: int) -> list[tuple[Version, Frame | str]]:
     except MessageFault as fault:
         found.append((VERSION, fault.name))
     return found
+
+
+def _cleared(sent: bytes, request: Frame) -> bytes:
+    """As it would be with its mimetype field cleared, if it has one."""
+    if not isinstance(request, OpenConnectRequest) or request.dialect is Dialect.A:
+        return sent
+    begin, end = len(sent) - 16 - 256, len(sent) - 16
+    return sent[:begin] + sent[begin:end].split(b"\0")[0].ljust(256, b"\0") + sent[end:]
 
 
 def _answered(counter: "BesiegedCounter", version: Version, request: Frame) -> None:

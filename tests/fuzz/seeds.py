@@ -10,6 +10,7 @@ from random import Random
 from typing import Final
 from uuid import UUID
 
+import attrs
 import msgspec
 
 from kms.adapters.etsi004_binary import (
@@ -161,6 +162,10 @@ def frames_seeds() -> Iterator[bytes]:
     yield several[:-1]
     yield bytes(encode(requests[0]))[:8]
     yield bytes.fromhex("020101ff00000000")
+    # As a program in C leaves its char[256].
+    uncleared = bytearray(encode(attrs.evolve(requests[0], dialect=Dialect.B)))
+    uncleared[-16 - 255 : -16] = b"\xff" * 255
+    yield bytes(uncleared)
 
 
 def keys_seeds() -> Iterator[bytes]:
