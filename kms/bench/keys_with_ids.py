@@ -56,7 +56,7 @@ class EncKeys:
         return self.number * KEY_BYTES_DEFAULT
 
     def answers_max(self, plan: Plan) -> int:
-        return min(_ONES_MAX, 4 * plan.requested_bytes // self.key_bytes)
+        return min(_ONES_MAX, 2 * plan.requested_bytes // self.key_bytes)
 
     def pad_bytes(self, plan: Plan) -> int:
         return (self.answers_max(plan) + _WARM_UP) * self.key_bytes

@@ -20,6 +20,7 @@ from kms.bench.peer import other_end
 from kms.bench.plan import FULL, QUICK, Plan
 from kms.client import ClientError
 from kms.domain.errors import LocalFault
+from kms.domain.limits import MIB, POOL_BYTES_MAX
 
 NAMES = (agreed.NAME, tunnel.NAME, creation.NAME, delivery.NAME, requests.NAME, steps.NAME)
 _MEMORY_BYTES = 256 * 1024 * 1024
@@ -96,8 +97,7 @@ def _with_processes(plan: Plan, wanted: frozenset[str], say: Say, path: Path) ->
             found += trio.run(agreed.measure, net, plan, path, say)
         if wanted & {creation.NAME, delivery.NAME, requests.NAME}:
             say("agreeing on key for what follows")
-            extra = 2 * requests.pad_bytes(plan) if requests.NAME in wanted else 0
-            trio.run(net.until_agreed, plan.pad_bytes + extra)
+            trio.run(net.until_agreed, _pad_bytes(plan, wanted))
         net.without_devices()
         if wanted & {creation.NAME, delivery.NAME}:
             found += _keys(net, plan, wanted, say, path)
@@ -106,6 +106,13 @@ def _with_processes(plan: Plan, wanted: frozenset[str], say: Say, path: Path) ->
         if tunnel.NAME in wanted:
             found.append(_tunnel(net, plan, say))
     return found
+
+
+def _pad_bytes(plan: Plan, wanted: frozenset[str]) -> int:
+    """Agreed key that the scenarios use up, within what a pool may hold."""
+    keys = plan.pad_bytes if wanted & {creation.NAME, delivery.NAME} else 64 * MIB
+    asked = 2 * requests.pad_bytes(plan) if requests.NAME in wanted else 0
+    return min(keys + asked, POOL_BYTES_MAX - 4 * plan.block_bytes)
 
 
 def _tunnel(net: Network, plan: Plan, say: Say) -> Figure:
