@@ -202,7 +202,7 @@ class Streams:
             bundles.deadline_ms(now),
             self._entrusting.deadline_ms(),
         )
-        return min((each for each in deadlines if each is not None), default=None)
+        return min([each for each in deadlines if each is not None], default=None)
 
     def linked(self, link: LinkId, out: Outbox) -> None:
         """Both hellos are durable: every stream of the link is said, in this and the next batches,

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from kms.simulation.simulation import Simulation
 
 # (number of keys, size of each); the last goes in two parts.
-WISHES = (*[(1, 32)] * 8, *[(2, 32)] * 4, (3, 48), (3, 16), (9, 32), (9, 2048))
+WISHES = (*[(1, 32)] * 10, *[(2, 32)] * 3, (3, 16), (9, 48), (9, 2048))
 # How many slaves, where there are so many.
-PARTIES = (2, 2, 2, 3, 3, ADDITIONAL_SLAVES_MAX + 1)
-# Between two requests of one master.
-THINK_MS = (8_000, 30_000)
+PARTIES = (2, 2, 2, 2, 3, ADDITIONAL_SLAVES_MAX + 1)
+# Between two requests of one master; sooner after one that brought nothing now.
+THINK_MS = (30_000, 90_000)
+AGAIN_MS = (5_000, 15_000)
 
 
 class Conference(Fetching):
@@ -50,8 +51,8 @@ class Conference(Fetching):
             self._ask_for_what_cannot_be(slaves)
 
     def _made(self, slaves: list[Caller], outcome: "site.Outcome | None") -> None:
-        self.later(THINK_MS, self._enc)
         keys = self.got(outcome)
+        self.later(THINK_MS if keys else AGAIN_MS, self._enc)
         if not keys:
             return
         lots, lacking = self.lots, dict.fromkeys(keys, len(slaves))

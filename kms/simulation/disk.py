@@ -80,13 +80,13 @@ class Disk:
 
     def _write(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
-            if isinstance(effect, Save):
+            if type(effect) is Save:
                 self.records[key(effect.record)] = effect.record
-            elif isinstance(effect, Forget):
+            elif type(effect) is Forget:
                 self.records.pop(key(effect.record), None)
-            elif isinstance(effect, StoreMaterial):
+            elif type(effect) is StoreMaterial:
                 self._store(effect.material, bytes(effect.bits.expose()))
-            elif isinstance(effect, WipeMaterial):
+            elif type(effect) is WipeMaterial:
                 self.wipe(effect.material, effect.offset, effect.length)
 
     def _store(self, material: MaterialId, bits: bytes) -> None:

@@ -135,7 +135,7 @@ def test_i5_finds_a_master_that_is_answered_before_every_node_holds_its_keys(
 
     monkeypatch.setattr(Entrusting, "entrusted", hasty)
 
-    assert "does not hold them" in violation(checkers=[Entrusted], topology=NEC)
+    assert "does not hold them" in violation(checkers=[Entrusted], topology=NEC, minutes=20)
 
 
 def test_i5_finds_keys_that_are_withdrawn_after_the_master_was_given_them(

@@ -23,8 +23,19 @@ class Given:
     """where it begins in the answer's bytes"""
 
 
-def given(effect: DeliverKey | DeliverKeys) -> Iterator[Given]:
+_Answer = DeliverKey | DeliverKeys
+_latest: list[tuple[_Answer, tuple[Given, ...]]] = []
+"""the answer that was asked for last: every checker asks for the same one in turn"""
+
+
+def given(effect: _Answer) -> tuple[Given, ...]:
     """All keys of the answer, in order."""
+    if not _latest or _latest[0][0] is not effect:
+        _latest[:] = [(effect, tuple(_each(effect)))]
+    return _latest[0][1]
+
+
+def _each(effect: _Answer) -> Iterator[Given]:
     if isinstance(effect, DeliverKey):
         yield Given(
             index=effect.index,

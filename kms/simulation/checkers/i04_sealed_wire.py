@@ -46,7 +46,7 @@ class SealedWire(Checker):
         self._pads = Pads.of(simulation)
         super().__init__(simulation, self._pads)
         self._frames = 0
-        self._under_way: deque[tuple[int, list[bytes]]] = deque()
+        self._under_way: deque[tuple[int, set[bytes]]] = deque()
         """until when, and stretches of the keys"""
 
     def wrote(self, site: "Site", effect: Effect) -> None:
@@ -57,7 +57,9 @@ class SealedWire(Checker):
         step = max(_STRETCH_BYTES, len(raw) // _STRETCHES_MAX)
         places = range(0, len(raw) - _STRETCH_BYTES + 1, step)
         until = self.simulation.loop.now_us + _UNDER_WAY_US
-        self._under_way.append((until, [raw[at : at + _STRETCH_BYTES] for at in places]))
+        stretches = {raw[at : at + _STRETCH_BYTES] for at in places}
+        if not any(stretches == known for _, known in self._under_way):
+            self._under_way.append((until, stretches))
 
     def sent(self, site: "Site", link: LinkId, data: bytes) -> None:
         self._frames += 1

@@ -144,23 +144,23 @@ def _wanted(site: "Site") -> dict[MaterialId, int]:
     wanted: dict[MaterialId, int] = {}
     records = site.disk.records
     for record in records.values():
-        if isinstance(record, BlockRecord):
+        if type(record) is BlockRecord:
             if record.state is BlockState.HELD:
                 wanted[record.material] = record.length
             elif record.state is BlockState.AGREED and record.direction is not None:
                 granted = _granted(site, record.link, record.direction)
                 gone = min(max(0, granted - (record.start or 0)), record.length)
                 wanted[record.material] = record.length - gone
-        elif isinstance(record, KeyRunRecord):
+        elif type(record) is KeyRunRecord:
             if record.material is not None and record.state in _LIVING:
                 stream = cast(StreamRecord, records[StreamRecord, record.ksid])
                 size = record.count * stream.qos.key_chunk_size
                 wanted[record.material] = wanted.get(record.material, 0) + size
-        elif isinstance(record, BundleRecord):
+        elif type(record) is BundleRecord:
             for material, first, count in parts(record):
                 left = sum(waits(record, index) for index in range(first, first + count))
                 wanted[material] = left * record.key_bytes
-        elif isinstance(record, LinkRecord) and record.hash_key is not None:
+        elif type(record) is LinkRecord and record.hash_key is not None:
             wanted[record.hash_key] = limits.HASH_KEY_BYTES
     return wanted
 

@@ -47,8 +47,9 @@ class Audited(Remembering):
         """entries of each journal that are known"""
         self._batch: set[tuple[object, ...]] = set()
         """what the journal got with this batch"""
-        self._lost = False
-        """the disk failed before the journal had it: the process ends, and nothing leaves"""
+        self._unread: Sequence[Effect] = ()
+        """the batch, of which the journal got nothing: if it was to get something, the disk failed,
+        the process ends, and nothing leaves"""
         self._ever: set[tuple[NodeId, str, str]] = set()
         self._asked: dict[int, tuple[SAEId, Request]] = {}
 
@@ -61,7 +62,7 @@ class Audited(Remembering):
     def durable(self, site: "Site", effects: Sequence[Effect]) -> None:
         self._batch.clear()
         journal, read = site.journal, self._read.get(site.place, 0)
-        self._lost = len(journal) == read and any(type(each) is Audit for each in effects)
+        self._unread = effects if len(journal) == read else ()
         for entry in journal[read:]:
             detail = entry.detail
             number = detail.get("index", detail.get("first", detail.get("kind")))
@@ -79,7 +80,7 @@ class Audited(Remembering):
     def wrote(self, site: "Site", effect: Effect) -> None:
         """Key that was made, or came, is in the journal beside it, unless the disk failed."""
         kind, _, rest = cast(StoreMaterial, effect).material.partition("/")
-        if kind in _KINDS and not self._lost:
+        if kind in _KINDS and not any(type(each) is Audit for each in self._unread):
             ksid, first = rest.split("/")
             entry = (_KINDS[kind], ksid, int(first.partition("-")[0]))
             self.holds(entry in self._batch, "{} makes key of {} unaudited", site.place, ksid)

@@ -16,7 +16,7 @@ from kms.domain.orders import Act, KeyOrder, OrderDone
 from kms.domain.ranges import Ranges
 from kms.domain.records import HoldRecord
 from kms.simulation.checkers.bundles import links_of, record_at
-from kms.simulation.checkers.given import DELIVERIES, Given, given
+from kms.simulation.checkers.given import DELIVERIES, given
 from kms.simulation.checkers.memory import Remembering, stream_at
 
 if TYPE_CHECKING:
@@ -100,27 +100,26 @@ class Revoked(Remembering):
             if order is not None:
                 self._done(site, order, cast(OrderDone, effect.reply))
             return
+        links: dict[KSID, list[LinkId]] = {}
         for key in given(cast(DeliverKey, effect)):
-            self._leaves(site, key)
+            ksid = self.ksid_of(key.material)
+            if ksid not in links:
+                links[ksid] = _links_of(site, ksid)
+                for link in links[ksid]:
+                    self._free(site, (site.place, link, WHOLE_LINK), 0, ksid)
+            for link in links[ksid]:
+                self._free(site, (site.place, link, ksid), key.index, ksid)
 
-    def _leaves(self, site: "Site", key: Given) -> None:
-        ksid = self.ksid_of(key.material)
-        stream, bundle = stream_at(site, ksid), record_at(site, ksid)
-        links = [stream.link] if stream is not None else []
-        if bundle is not None:
-            links = [*links_of(bundle)]
-        subjects = ((link, ksid, key.index) for link in links)
-        for link, of, index in (*subjects, *((link, WHOLE_LINK, 0) for link in links)):
-            subject = (site.place, link, of)
-            for what, book in (("compromised", self._lost), ("suspended", self._held)):
-                self.holds(
-                    not ranges.has(book.get(subject, ()), index),
-                    "{} delivers index {} of {}, which is {}",
-                    site.place,
-                    key.index,
-                    ksid,
-                    what,
-                )
+    def _free(self, site: "Site", subject: _Subject, index: int, ksid: KSID) -> None:
+        for what, book in (("compromised", self._lost), ("suspended", self._held)):
+            self.holds(
+                not ranges.has(book.get(subject, ()), index),
+                "{} delivers key of {}, index {}, which is {}",
+                site.place,
+                ksid,
+                index,
+                what,
+            )
 
     def _done(self, site: "Site", order: KeyOrder, done: OrderDone) -> None:
         """An answer of yes is a promise: what was asked for is what is on the disk."""
@@ -142,3 +141,11 @@ class Revoked(Remembering):
         else:
             kept = any(not ranges.overlap(wanted, each) for each in passed)
         self.holds(kept, "{} said yes to {} and did not do it", site.place, order)
+
+
+def _links_of(site: "Site", ksid: KSID) -> list[LinkId]:
+    """Of which orders hold for the stream, or for keys for several; none of what is not there."""
+    stream, bundle = stream_at(site, ksid), record_at(site, ksid)
+    if bundle is not None:
+        return [*links_of(bundle)]
+    return [stream.link] if stream is not None else []
