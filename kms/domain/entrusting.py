@@ -113,12 +113,13 @@ class Entrusting:
         self._refuse(self._flights[name], reason, out)
 
     def tick(self, out: Outbox) -> None:
-        """What is late is given up."""
+        """What is late is given up, before its bundle's hour ends that."""
         for flight in list(self._flights.values()):
-            if flight.deadline_ms > out.now.mono_ms:
-                return
-            late = " and ".join(sorted(flight.unanswered))
-            self._refuse(flight, f"not all nodes have the keys in time ({late})", out)
+            if flight.deadline_ms <= out.now.mono_ms:
+                late = " and ".join(sorted(flight.unanswered))
+                self._refuse(flight, f"not all nodes have the keys in time ({late})", out)
+            elif flight.bundle.expired(out.now):
+                self._refuse(flight, _JUMPED, out)
 
     def deadline_ms(self) -> int | None:
         """When the next one is late, on the monotonic clock."""
@@ -307,7 +308,7 @@ class Entrusting:
 
     def _complete(self, flight: Flight, out: Outbox) -> None:
         """Every node holds the keys: they are the master's, if it may still have them."""
-        trouble = self._trouble(flight)
+        trouble = _JUMPED if flight.bundle.expired(out.now) else self._trouble(flight)
         if trouble:
             self._refuse(flight, trouble, out)
             return
@@ -365,6 +366,7 @@ class Entrusting:
             del waiting[next(iter(waiting))]
 
 
+_JUMPED = "a clock has jumped beyond their hour"
 _HINT = "the neighbour breaks the protocol; its link begins again"
 
 

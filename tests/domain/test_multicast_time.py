@@ -210,6 +210,24 @@ def test_a_wall_clock_that_jumps_ahead_ends_keys_too_and_a_request_says_so_befor
     assert (BAD, NOT_FOUND) == outcome(party.dec(BEN, mine.key_ids))
 
 
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_wall_clock_that_jumps_ahead_ends_keys_on_their_way_and_gives_them_to_nobody(
+    answered: bool,
+) -> None:
+    """Their hour is over before their request is: the node ended for that."""
+    party = Party()
+    number = party.enc(BEN, CAT)
+    party.wall_ahead_ms += HOUR_MS
+    if answered:
+        party.settle()
+    party.pass_time(200)
+    found = party.refusal(number)
+    party.pass_time(limits.KEYS_TIMEOUT_MS)
+
+    assert (UNAVAILABLE, "try again: a clock has jumped beyond their hour") == found
+    assert [0] * 3 == [party.readable(each) for each in (ALICE, BOB, CAROL)]
+
+
 def test_keys_fetched_in_the_last_moment_are_read_before_they_are_wiped() -> None:
     party = Party()
     mine = party.got(BEN, BEA, CAT, count=2)
