@@ -90,7 +90,6 @@ def _interface(*, fast: bool) -> Interface:
             ("dec_keys", Outcome.DELIVERED): 50,
             ("dec_keys", Outcome.NOT_ENTITLED): 1,
             ("status", Outcome.DELIVERED): 50,
-            ("enc_keys", Outcome.UNAVAILABLE): 1,
             ("enc_keys", Outcome.BAD_REQUEST): 1,
             ("dec_keys", Outcome.BAD_REQUEST): 20,
             ("enc_keys", Forbidden): 1,
