@@ -18,8 +18,8 @@ from kms.simulation.topology import LinkSpec, Topology
 STORM_MS: Final = 11 * 60_000
 CALM_MS_MIN: Final = 4 * 60_000
 # A calm is so many times as long as the slowest link takes to fill the reserves of both directions:
-# half of it is left for streams.
-_FILLS: Final = 2
+# two thirds of it are left for streams, and for keys for several slaves, which come last.
+_FILLS: Final = 3
 # Before the first storm the links get their first blocks.
 QUIET_START_MS: Final = 60_000
 # Of the kinds, how many take part in a storm.

@@ -28,4 +28,4 @@ def test_a_calm_is_long_enough_to_fill_the_reserves_of_the_slowest_link() -> Non
     slow = plan.act_ms(NETWORK) - plan.STORM_MS
 
     assert [(1_000, 4096)] == [(each.rate_bps, each.block_bytes) for each in NETWORK.link]
-    assert (240_000, 393_216) == (fast, slow)
+    assert (240_000, 589_824) == (fast, slow)
