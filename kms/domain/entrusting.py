@@ -80,13 +80,13 @@ class Entrusting:
         try:
             ways = ways_to(self._register, event.caller, request)
             self._check(event.caller, request, ways)
-            self._check_fresh(event, request)
+            fresh = self._fresh(event, request)
             paid = pay(self._register, event.caller, request, out.now.mono_ms)
         except Unserved:
             if event.drawn is not None:
                 event.drawn.wipe()
             raise
-        flight = self._begin(event, request, ways, paid, out)
+        flight = self._begin(event, request, ways, fresh, paid, out)
         self._flights[flight.bundle.name] = flight
         for link in flight.sent:
             self._lines.setdefault(link, deque()).append(flight)
@@ -250,19 +250,27 @@ class Entrusting:
         if crowd:
             raise unavailable(f"try again: {crowd}")
 
-    def _check_fresh(self, event: Asked, request: EncKeys) -> None:
+    def _fresh(self, event: Asked, request: EncKeys) -> tuple[KSID, Secret]:
+        """A name for the keys, which nothing has, and their bits. Raises ``Unserved``."""
         register, size = self._register, request.number * request.key_bytes
         name = register.named(event)
         if name is None or event.drawn is None or len(event.drawn) != size:
             raise unavailable("the node has no randomness to make new keys of")
         if register.names_keys(name) or register.knows(name):
             raise unavailable("the name of the new keys is taken: try again")
+        return name, event.drawn
 
-    def _begin(self, event: Asked, request: EncKeys, ways: Ways, paid: Paid, out: Outbox) -> Flight:
+    def _begin(
+        self,
+        event: Asked,
+        request: EncKeys,
+        ways: Ways,
+        fresh: tuple[KSID, Secret],
+        paid: Paid,
+        out: Outbox,
+    ) -> Flight:
         """The keys are durable here with this batch."""
-        name = self._register.named(event)
-        assert name is not None, "checked"
-        assert event.drawn is not None, "checked"
+        name, keys = fresh
         links, now = [link for link in ways if link is not None], out.now
         bundles = self._register.bundles
         record = BundleRecord(
@@ -282,7 +290,7 @@ class Entrusting:
             expires_ms=now.wall_ms + limits.KEYS_TTL_S * 1000,
         )
         bundle = bundles.add(record, out)
-        bundles.store(bundle, event.drawn.part(0, len(event.drawn)), out)
+        bundles.store(bundle, keys.part(0, len(keys)), out)
         for link, slaves in ways.items():
             out.audit(
                 "keys-entrusted",
@@ -298,7 +306,7 @@ class Entrusting:
             caller=event.caller,
             request=request,
             bundle=bundle,
-            keys=event.drawn,
+            keys=keys,
             ways=ways,
             deadline_ms=now.mono_ms + limits.KEYS_TIMEOUT_MS,
             sent=dict.fromkeys(links, 0),
