@@ -53,8 +53,6 @@ class Held:
     """None: to be computed from the store after a restart"""
     since_ms: int
     """monotonic"""
-    digest: bytes = b""
-    """of the bits (``sanity``); empty: to be computed with the hash"""
 
 
 @attrs.frozen(kw_only=True)
@@ -111,6 +109,7 @@ class Agreement:
             origin=event.origin,
             qber=event.qber,
             received_ms=out.now.wall_ms,
+            bits_digest=digest,
         )
         out.add(
             StoreMaterial(
@@ -120,7 +119,7 @@ class Agreement:
             )
         )
         out.save(record)
-        held = Held(record=record, hash=None, since_ms=out.now.mono_ms, digest=digest)
+        held = Held(record=record, hash=None, since_ms=out.now.mono_ms)
         self.hold(held)
         self.hashed(held, universal_hash(key, event.block_id.bytes, event.bits.expose()), out)
         return ""
@@ -309,9 +308,8 @@ class Agreement:
 
     def _agreed(self, held: Held) -> None:
         """Both ends hold the block: it is appended in this very batch."""
-        assert held.digest, "digested with the hash"
         self.mismatches_in_a_row = 0
-        self._memory.agreed(held.digest)
+        self._memory.agreed(held.record.bits_digest)
         self._unhold(held)
 
     def _thirstier(self) -> Direction:

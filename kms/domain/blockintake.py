@@ -35,6 +35,7 @@ class BlockIntake:
         """The block was held when the process ended."""
         held = Held(record=record, hash=None, since_ms=0)
         self._agreement.hold(held)
+        self._seen.came(record.bits_digest, record.block_id)
         self._to_hash.append(held)
 
     def started(self, out: Outbox) -> None:
@@ -145,13 +146,11 @@ class BlockIntake:
     def _hash(self, held: Held, event: MaterialOpened, out: Outbox) -> None:
         block_id = held.record.block_id
         if self._agreement.held.get(block_id) is not held:
-            pass  # It expired meanwhile.
+            pass  # It expired meanwhile, or the leader appended it.
         elif event.bits is None:
             self._agreement.drop(held, "unreadable after a restart", out)
         else:
             assert self._key is not None, "blocks are read after the key"
-            held.digest = self._seen.digest(event.bits.expose())
-            self._seen.came(held.digest, block_id)
             hash_ = universal_hash(self._key, block_id.bytes, event.bits.expose())
             self._agreement.hashed(held, hash_, out)
         if event.bits is not None:

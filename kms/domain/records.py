@@ -105,6 +105,8 @@ class BlockRecord:
     """first pad offset, bytes"""
     log_hash: bytes = b""
     """hash of the append log up to and including this block"""
+    bits_digest: bytes = b""
+    """of its bits (``sanity``): the leader may append it before they are read again"""
 
 
 @attrs.frozen(kw_only=True)

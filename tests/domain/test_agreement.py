@@ -68,6 +68,7 @@ def test_a_block_is_held_and_sealed_in_the_batch_that_takes_it() -> None:
         origin="quantum",
         qber=0.01,
         received_ms=1_700_000_001_000,
+        bits_digest=b"d" * 8,
     )
     stored = [effect for effect in out.effects if isinstance(effect, StoreMaterial)]
 

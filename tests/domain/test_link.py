@@ -216,6 +216,25 @@ def test_blocks_held_at_a_crash_are_agreed_after_the_restart() -> None:
     assert [link_at(world, name).memory.log_count for name in (ALICE, BOB)] == [3, 3]
 
 
+def test_an_append_that_comes_before_the_held_block_is_read_again_is_taken() -> None:
+    """Torn disks found it: blocks are read one at a time after a start, a hello takes less."""
+    world = joined()
+    for number in range(1, 31):
+        world.block(number, BOB)
+    world.settle()
+    world.lose_frame = lambda sender, data: sender == ALICE
+    world.block(30, ALICE)
+    world.settle()
+    world.lose_frame = lambda sender, data: False
+    world.crash(BOB)
+    world.connect()
+    alice, bob = (link_at(world, name).memory for name in (ALICE, BOB))
+
+    assert [3, 3] == [alice.log_count, bob.log_count]
+    assert alice.bits_agreed == bob.bits_agreed
+    assert [LinkState.OPEN, LinkState.OPEN] == [alice.state, bob.state]
+
+
 def test_an_append_lost_on_the_way_is_sent_again() -> None:
     world = joined()
     world.block(1, BOB)
